@@ -1,0 +1,1 @@
+"""Tidegate's gateway: the data plane in front of model pods."""

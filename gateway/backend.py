@@ -1,0 +1,318 @@
+"""One Backend: its Breaker, its Activator and its statistics under one roof, so that they never disagree.
+
+Every request enters once (`enter` or `wait`) and leaves once (`leave`, `give_up`, or in what `expire` and `update` return);
+between the two it is either in flight on an Endpoint or in the queue. Methods return who was granted or refused; the caller, at
+the edge, tells them. Two clocks make the deadlines fair: one runs while a pod is available and bounds the wait for a slot
+(`queue.timeout`), the other runs while none is and bounds the wait for a start (`activation.timeout`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from gateway.activator import Activator, Outcome
+from gateway.breaker import Breaker, Endpoint, Waiter
+from gateway.errors import (
+    ACTIVATION_TIMEOUT,
+    BACKEND_REMOVED,
+    CANNOT_START,
+    CONNECT_FAILED,
+    QUEUE_FULL,
+    QUEUE_TIMEOUT,
+    GatewayError,
+    Reason,
+)
+from gateway.stats import BackendStats
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointInfo:
+    """One pod as its publisher sees it."""
+
+    uid: str
+    """Names the pod, never its address: a new process or pod has a new uid, even on the same port."""
+    host: str
+    port: int
+    ready: bool
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """All that is known of one Backend's pods at one moment."""
+
+    pods: tuple[EndpointInfo, ...] = ()
+    cannot_start: str | None = None
+    """Why pods cannot start, in words for the person who called; None while they may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a Backend allows. Times are seconds."""
+
+    concurrency: int = 0
+    """Requests open to a pod at once; 0: no limit."""
+    depth: int = 100
+    queue_timeout: float = 60.0
+    activation_timeout: float = 300.0
+    hold: bool = False
+    """A request whose client left keeps its slot until the pod has answered."""
+
+
+@dataclass(slots=True)
+class Verdict(Generic[R]):
+    """What a change brought about: who may go on, who may not, which Endpoints are gone for good."""
+
+    granted: list[tuple[Waiter[R], Endpoint]] = field(default_factory=list)
+    refused: list[tuple[Waiter[R], GatewayError]] = field(default_factory=list)
+    gone: list[Endpoint] = field(default_factory=list)
+
+
+class Stopwatch:
+    """Seconds during which something was so."""
+
+    __slots__ = ("_since", "_total")
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._since: float | None = None
+
+    def set(self, *, running: bool, now: float) -> None:
+        self._total = self.read(now)
+        self._since = now if running else None
+
+    def read(self, now: float) -> float:
+        return self._total if self._since is None else self._total + now - self._since
+
+
+class Backend(Generic[R]):
+    """One scalable set of equal pods, whatever Routes lead to it."""
+
+    def __init__(self, name: str, limits: Limits, now: float) -> None:
+        self.name = name
+        self.limits = limits
+        self.breaker: Breaker[R] = Breaker(limits.concurrency, limits.depth)
+        self.activator = Activator()
+        self.stats = BackendStats(now)
+        self.endpoints: dict[str, Endpoint] = {}
+        self.nudge_due = False
+        """Somebody should tell the autoscalers now; whoever does sets it back."""
+        self.removed = False
+        self._served = Stopwatch()
+        self._starved = Stopwatch()
+        self._starved.set(running=True, now=now)
+
+    # -- a request's way
+
+    def enter(self, now: float) -> Endpoint | None:
+        """Begin a request on a free slot; None when it has to `wait`."""
+        endpoint = self.breaker.acquire()
+        if endpoint is not None:
+            self.stats.begun += 1
+            self.stats.in_flight.add(1, now)
+        return endpoint
+
+    def wait(self, waiter: Waiter[R], now: float) -> None:
+        """Begin a request in the queue.
+
+        Raises GatewayError: queue_full, cannot_start, or backend_removed.
+        """
+        self._refuse_if_hopeless(now)
+        self.stats.begun += 1
+        self._queue(waiter, now)
+
+    def again(self, waiter: Waiter[R], endpoint: Endpoint, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+        """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants."""
+        self.stats.in_flight.add(-1, now)
+        self.breaker.release(endpoint)
+        self._queue(waiter, now, first=True)
+        return self.grants(now)
+
+    def leave(self, endpoint: Endpoint, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+        """End a request that held a slot; returns who got it."""
+        stats = self.stats
+        stats.ended += 1
+        stats.in_flight.add(-1, now)
+        self.breaker.release(endpoint)
+        return self.grants(now) if self.breaker.queued else []
+
+    def give_up(self, waiter: Waiter[R], now: float) -> bool:
+        """End a request that waits, of its own will; False when it waits no more."""
+        if not self.breaker.withdraw(waiter):
+            return False
+        self._unqueued(waiter, now)
+        self.stats.ended += 1
+        if not self.breaker.queued:
+            self._start_over("abandoned", now)
+        return True
+
+    # -- what changes around it
+
+    def update(self, news: Endpoints, now: float) -> Verdict[R]:
+        """Take over what is now known of the pods."""
+        verdict: Verdict[R] = Verdict()
+        known = {info.uid for info in news.pods}
+        for uid in [uid for uid in self.endpoints if uid not in known]:
+            endpoint = self.endpoints.pop(uid)
+            endpoint.ready = False
+            self.breaker.update(endpoint)
+            verdict.gone.append(endpoint)
+        for info in news.pods:
+            endpoint = self.endpoints.get(info.uid) or Endpoint(info.uid, info.host, info.port)
+            self.endpoints[info.uid] = endpoint
+            endpoint.ready, endpoint.draining = info.ready, info.draining
+            self.breaker.update(endpoint)
+        self.activator.cannot_start = news.cannot_start
+        self._availability(now)
+        verdict.granted = self.grants(now)
+        if news.cannot_start is not None and not self.breaker.available:
+            verdict.refused = self._refuse_all(now, CANNOT_START, news.cannot_start)
+            self._start_over("cannot_start", now)
+        return verdict
+
+    def suspect(self, endpoint: Endpoint, now: float, *, suspect: bool) -> list[tuple[Waiter[R], Endpoint]]:
+        """An Endpoint refused a connection, or accepts again; returns the grants."""
+        endpoint.suspect = suspect
+        if endpoint.uid in self.endpoints:
+            self.breaker.update(endpoint)
+            self._availability(now)
+        return self.grants(now)
+
+    def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+        """Take over new limits: a lowered one stops new grants only; returns the grants of a raised one."""
+        self.limits = limits
+        self.breaker.limit = limits.concurrency
+        self.breaker.depth = limits.depth
+        return self.grants(now)
+
+    def remove(self, now: float) -> Verdict[R]:
+        """The configuration names it no more: what is in flight goes on, nobody waits any longer."""
+        self.removed = True
+        verdict = self.update(Endpoints(), now)
+        verdict.refused += self._refuse_all(
+            now, BACKEND_REMOVED, f"backend {self.name} was removed from the configuration"
+        )
+        self._start_over("abandoned", now)
+        return verdict
+
+    def expire(self, now: float) -> list[tuple[Waiter[R], GatewayError]]:
+        """Take out whoever has waited too long. O(1) when nobody has: the first has waited longest."""
+        expired: list[tuple[Waiter[R], GatewayError]] = []
+        while (waiter := self.breaker.first()) is not None:
+            error = self._overdue(waiter, now)
+            if error is None:
+                break
+            self.breaker.withdraw(waiter)
+            self._unqueued(waiter, now)
+            self.stats.ended += 1
+            expired.append((waiter, error))
+        if expired and not self.breaker.queued:
+            self._start_over("timeout", now)
+        return expired
+
+    def grants(self, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+        """Give free slots to those who wait."""
+        granted = self.breaker.grants()
+        for waiter, _ in granted:
+            self._unqueued(waiter, now)
+            self.stats.in_flight.add(1, now)
+        return granted
+
+    @property
+    def in_flight(self) -> int:
+        return self.stats.in_flight.value
+
+    def draining(self) -> Iterator[Endpoint]:
+        return (endpoint for endpoint in self.endpoints.values() if endpoint.draining)
+
+    # -- inside
+
+    def _queue(self, waiter: Waiter[R], now: float, *, first: bool = False) -> None:
+        waiter.served_at = self._served.read(now)
+        waiter.starved_at = self._starved.read(now)
+        waiter.cold = waiter.cold or not self.breaker.available
+        self.breaker.enqueue(waiter, first=first)
+        self.stats.queued.add(1, now)
+        self._ask(now)
+
+    def _unqueued(self, waiter: Waiter[R], now: float) -> None:
+        stats = self.stats
+        waited = now - waiter.since
+        stats.queued.add(-1, now)
+        stats.waits += 1
+        stats.wait_seconds += waited
+        stats.queue_wait.observe(waited)
+
+    def _refuse_if_hopeless(self, now: float) -> None:
+        if self.removed:
+            raise GatewayError(BACKEND_REMOVED, f"backend {self.name} was removed from the configuration", 1)
+        if self.activator.cannot_start is not None and not self.breaker.available:
+            raise GatewayError(CANNOT_START, self.activator.cannot_start)
+        if self.breaker.full:
+            detail = f"backend {self.name} has {self.breaker.queued} requests waiting, its queue's depth"
+            raise GatewayError(QUEUE_FULL, detail, self._retry_after(now))
+
+    def _retry_after(self, now: float) -> float:
+        """When the one that has waited longest will have gone at the latest, as a coarse guess; at least a second."""
+        first = self.breaker.first()
+        return max(1.0, min(now - first.since, self.limits.queue_timeout)) if first else 1.0
+
+    def _overdue(self, waiter: Waiter[R], now: float) -> GatewayError | None:
+        limits = self.limits
+        if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
+            detail = f"waited {now - waiter.since:.1f} s for a free slot of backend {self.name}"
+            return GatewayError(QUEUE_TIMEOUT, detail, self._retry_after(now))
+        if waiter.avoid and not self.breaker.available and now - waiter.since >= limits.queue_timeout:
+            return self._unconnected(waiter, now)
+        if self._starved.read(now) - waiter.starved_at < limits.activation_timeout:
+            return None
+        if waiter.avoid:
+            return self._unconnected(waiter, now)
+        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s"
+        return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
+
+    def _unconnected(self, waiter: Waiter[R], now: float) -> GatewayError:
+        pods = ", ".join(f"{endpoint.host}:{endpoint.port}" for endpoint in waiter.avoid)
+        detail = f"backend {self.name}: {pods} refused the connection and no other pod became ready in {now - waiter.since:.1f} s"
+        return GatewayError(CONNECT_FAILED, detail)
+
+    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter[R], GatewayError]]:
+        waiters = list(self.breaker.waiters())
+        for waiter in waiters:
+            self.breaker.withdraw(waiter)
+            self._unqueued(waiter, now)
+        self.stats.ended += len(waiters)
+        return [(waiter, GatewayError(reason, detail)) for waiter in waiters]
+
+    def _availability(self, now: float) -> None:
+        available = self.breaker.available > 0
+        self._served.set(running=available, now=now)
+        self._starved.set(running=not available, now=now)
+        if available:
+            self._start_over("ready", now)
+        else:
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        queued = self.breaker.queued
+        if queued and not self.breaker.available and self.activator.wanted(queued, now):
+            self.nudge_due = True
+
+    def _start_over(self, outcome: Outcome, now: float) -> None:
+        seconds = self.activator.over(now)
+        if seconds is None:
+            return
+        stats = self.stats
+        stats.cold_starts[outcome] = stats.cold_starts.get(outcome, 0) + 1
+        if outcome == "ready":
+            stats.cold_start.observe(seconds)
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.name} in_flight={self.in_flight} queued={self.breaker.queued} endpoints={len(self.endpoints)}>"
+
+
+def queued_backends(backends: Iterable[Backend[R]]) -> Iterator[Backend[R]]:
+    """Those whose waiters have deadlines to mind."""
+    return (backend for backend in backends if backend.breaker.queued)

@@ -1,0 +1,81 @@
+"""From Backends to beats: what changed since the last one, and a nudge for what cannot wait.
+
+Core: told the time. Keeps the last readings per Backend; an idle Backend costs one comparison and is left out.
+`server` makes a beat each second, `admin` streams them, the autoscaler's collector adds them up.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.backend import Backend
+from gateway.stats import Beat, Stat
+
+Reading = tuple[float, float, int, int, int, float]
+
+
+class BeatMaker:
+    """The beats of one gateway."""
+
+    def __init__(self, gateway: str, now: float) -> None:
+        self.gateway = gateway
+        self.seq = 0
+        self._last = now
+        self._readings: dict[str, Reading] = {}
+
+    def beat(self, backends: Iterable[Backend[Any]], now: float) -> Beat:
+        """All busy Backends' Stats since the last beat, and every draining Endpoint."""
+        self.seq += 1
+        duration, self._last = now - self._last, now
+        stats: dict[str, Stat] = {}
+        draining: dict[str, dict[str, int]] = {}
+        for backend in backends:
+            stat = self._stat(backend, now)
+            if stat is not None:
+                stats[backend.name] = stat
+            marked = {endpoint.uid: endpoint.in_flight for endpoint in backend.draining()}
+            if marked:
+                draining[backend.name] = marked
+        return Beat(self.gateway, self.seq, duration, stats, draining)
+
+    def nudge(self, backend: Backend[Any]) -> Beat:
+        """One Backend's counts of this moment, for a decision at once."""
+        stat = Stat(in_flight=backend.in_flight, queued=backend.breaker.queued, endpoints=_busy(backend))
+        return Beat(self.gateway, self.seq, 0.0, {backend.name: stat}, nudge=True)
+
+    def _stat(self, backend: Backend[Any], now: float) -> Stat | None:
+        new = _read(backend, now)
+        old = self._readings.get(backend.name, (0.0, 0.0, 0, 0, 0, 0.0))
+        self._readings[backend.name] = new
+        if new == old and not backend.in_flight and not backend.breaker.queued:
+            return None
+        in_flight, queued, begun, ended, waits, wait_seconds = (b - a for a, b in zip(old, new, strict=True))
+        return Stat(
+            in_flight,
+            queued,
+            int(begun),
+            int(ended),
+            int(waits),
+            wait_seconds,
+            backend.in_flight,
+            backend.breaker.queued,
+            _busy(backend),
+        )
+
+    def __repr__(self) -> str:
+        return f"<BeatMaker {self.gateway} seq={self.seq}>"
+
+
+def _read(backend: Backend[Any], now: float) -> Reading:
+    stats = backend.stats
+    return (
+        stats.in_flight.total(now),
+        stats.queued.total(now),
+        stats.begun,
+        stats.ended,
+        stats.waits,
+        stats.wait_seconds,
+    )
+
+
+def _busy(backend: Backend[Any]) -> dict[str, int]:
+    return {endpoint.uid: endpoint.in_flight for endpoint in backend.endpoints.values() if endpoint.in_flight}

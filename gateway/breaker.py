@@ -1,0 +1,189 @@
+"""Who gets which pod, and who waits: the concurrency limit per Endpoint and the Backend's bounded queue.
+
+Laws, held by property tests:
+- an Endpoint never has more requests open than the limit (a lowered limit only stops new grants);
+- a waiter waits only while no slot is free, so nobody waits behind a busy pod while another idles;
+- nobody overtakes: a newcomer is served only when nobody waits;
+- each waiter leaves exactly once: granted, withdrawn, or taken out as expired.
+
+Picking is exact least-requests in O(1): available Endpoints stand in rows by their requests in flight, each row in the
+order in which they came into it, which makes ties round robin. `backend` owns a Breaker and keeps the clocks.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from typing import Any, Generic, TypeVar
+
+R = TypeVar("R")
+
+
+class Endpoint:
+    """One pod of a Backend: its address, its state, and the requests open to it."""
+
+    __slots__ = ("draining", "host", "in_flight", "listed", "pool", "port", "ready", "suspect", "uid")
+
+    def __init__(self, uid: str, host: str, port: int) -> None:
+        self.uid = uid
+        self.host = host
+        self.port = port
+        self.in_flight = 0
+        self.ready = False
+        self.draining = False
+        self.suspect = False
+        """It refused a connection; nothing new goes there until a probe gets through."""
+        self.listed = False
+        """It stands in the Breaker's rows: it may be picked."""
+        self.pool: Any = None
+        """Connections to it. Theirs who open them; nothing here looks inside."""
+
+    @property
+    def available(self) -> bool:
+        return self.ready and not self.draining and not self.suspect
+
+    def __repr__(self) -> str:
+        marks = [mark for mark in ("ready", "draining", "suspect") if getattr(self, mark)]
+        return f"<Endpoint {self.uid} {self.host}:{self.port} in_flight={self.in_flight} {'+'.join(marks) or 'not ready'}>"
+
+
+class Waiter(Generic[R]):
+    """A queued request, as the queue needs to know it."""
+
+    __slots__ = ("avoid", "cold", "request", "served_at", "since", "starved_at")
+
+    def __init__(self, request: R, since: float, avoid: Collection[Endpoint] = ()) -> None:
+        self.request = request
+        """Whom the grant is for; handed back untouched."""
+        self.since = since
+        self.avoid = avoid
+        """Endpoints it would rather not get: those that failed it."""
+        self.served_at = 0.0
+        """The Backend's clocks as it began to wait: one runs while a pod is available, the other while none is."""
+        self.starved_at = 0.0
+        self.cold = False
+        """It came when nothing was ready, so that it waits for a start."""
+
+    def __repr__(self) -> str:
+        return f"<Waiter {self.request!r} since={self.since:.3f}{' cold' if self.cold else ''}>"
+
+
+class Breaker(Generic[R]):
+    """Slots per Endpoint and one queue for all of them."""
+
+    def __init__(self, limit: int, depth: int) -> None:
+        self.limit = limit
+        """Requests open to one Endpoint at once; 0: no limit."""
+        self.depth = depth
+        self.available = 0
+        self._rows: list[OrderedDict[Endpoint, None]] = [OrderedDict()]
+        self._lowest = 0
+        self._queue: OrderedDict[Waiter[R], None] = OrderedDict()
+
+    # -- slots
+
+    def acquire(self) -> Endpoint | None:
+        """Take a slot now, or None when there is none or others were first."""
+        if self._queue:
+            return None
+        return self._take()
+
+    def release(self, endpoint: Endpoint) -> None:
+        """Give a slot back. Call `grants` next: somebody may have waited for it."""
+        if endpoint.listed:
+            self._move(endpoint, endpoint.in_flight - 1)
+        else:
+            endpoint.in_flight -= 1
+
+    def update(self, endpoint: Endpoint) -> None:
+        """Look at an Endpoint again after its state changed; one that was never seen is thereby added."""
+        if endpoint.available == endpoint.listed:
+            return
+        endpoint.listed = endpoint.available
+        if endpoint.listed:
+            self.available += 1
+            self._row(endpoint.in_flight)[endpoint] = None
+            self._lowest = min(self._lowest, endpoint.in_flight)
+        else:
+            self.available -= 1
+            del self._rows[endpoint.in_flight][endpoint]
+
+    # -- the queue
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    @property
+    def full(self) -> bool:
+        return len(self._queue) >= self.depth
+
+    def enqueue(self, waiter: Waiter[R], *, first: bool = False) -> None:
+        """Let it wait, behind the others or, when it has waited before, in front of them. Minding `full` is the caller's."""
+        self._queue[waiter] = None
+        if first:
+            self._queue.move_to_end(waiter, last=False)
+
+    def withdraw(self, waiter: Waiter[R]) -> bool:
+        """Take a waiter out; False when it had left already."""
+        try:
+            del self._queue[waiter]
+        except KeyError:
+            return False
+        return True
+
+    def first(self) -> Waiter[R] | None:
+        """The one that waits longest."""
+        return next(iter(self._queue), None)
+
+    def waiters(self) -> Iterator[Waiter[R]]:
+        return iter(self._queue)
+
+    def grants(self) -> list[tuple[Waiter[R], Endpoint]]:
+        """Give free slots to waiters, first come first served, until either runs out."""
+        granted: list[tuple[Waiter[R], Endpoint]] = []
+        while self._queue:
+            waiter = next(iter(self._queue))
+            endpoint = self._take(waiter.avoid)
+            if endpoint is None:
+                break
+            del self._queue[waiter]
+            granted.append((waiter, endpoint))
+        return granted
+
+    # -- rows
+
+    def _take(self, avoid: Collection[Endpoint] = ()) -> Endpoint | None:
+        if not self.available:
+            return None
+        rows = self._rows
+        while not rows[self._lowest]:
+            self._lowest += 1
+        if self.limit and self._lowest >= self.limit:
+            return None
+        endpoint = next(iter(rows[self._lowest]))
+        if avoid and endpoint in avoid:
+            endpoint = self._other(avoid) or endpoint
+        self._move(endpoint, endpoint.in_flight + 1)
+        return endpoint
+
+    def _other(self, avoid: Collection[Endpoint]) -> Endpoint | None:
+        for row in self._rows[: self.limit or None]:
+            for endpoint in row:
+                if endpoint not in avoid:
+                    return endpoint
+        return None
+
+    def _move(self, endpoint: Endpoint, in_flight: int) -> None:
+        del self._rows[endpoint.in_flight][endpoint]
+        endpoint.in_flight = in_flight
+        self._row(in_flight)[endpoint] = None
+        if in_flight < self._lowest:
+            self._lowest = in_flight
+
+    def _row(self, in_flight: int) -> OrderedDict[Endpoint, None]:
+        rows = self._rows
+        while len(rows) <= in_flight:
+            rows.append(OrderedDict())
+        return rows[in_flight]
+
+    def __repr__(self) -> str:
+        return f"<Breaker limit={self.limit} available={self.available} queued={self.queued}/{self.depth}>"

@@ -1,0 +1,184 @@
+"""What a gateway counts, and the beats in which it tells the autoscalers.
+
+The hot path adds to plain attributes; whoever asks (a scrape, the beat, the live table) reads and subtracts. Integrals and
+counts, never averages: request-seconds add up over gateways and over time without loss. The times are monotonic seconds,
+told by the caller. `metrics` renders these for Prometheus, `admin` streams the beats, the autoscaler's collector reads them.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+LATENCY_BOUNDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+)  # fmt: skip
+"""Upper bounds in seconds: model answers span a millisecond to minutes."""
+
+
+class Integral:
+    """A count and its integral over time: three in flight for two seconds are six request-seconds."""
+
+    __slots__ = ("_since", "_total", "value")
+
+    def __init__(self, now: float) -> None:
+        self.value = 0
+        self._total = 0.0
+        self._since = now
+
+    def add(self, delta: int, now: float) -> None:
+        self._total += self.value * (now - self._since)
+        self._since = now
+        self.value += delta
+
+    def total(self, now: float) -> float:
+        """The count's integral from the start until `now`, in count-seconds."""
+        return self._total + self.value * (now - self._since)
+
+    def __repr__(self) -> str:
+        return f"<Integral {self.value}>"
+
+
+class Histogram:
+    """Counts per bucket and their sum, for Prometheus and for quantiles over a stretch of time."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...] = LATENCY_BOUNDS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def __repr__(self) -> str:
+        return f"<Histogram {sum(self.counts)} observed, sum {self.sum:.6g}>"
+
+
+def quantile(bounds: tuple[float, ...], counts: list[int], q: float) -> float | None:
+    """Linear interpolation within the bucket where the quantile falls, as PromQL's histogram_quantile; None of nothing.
+
+    Past the last bound nothing is known but the bound itself.
+    """
+    rank = q * sum(counts)
+    if rank == 0:
+        return None
+    seen = 0.0
+    for index, count in enumerate(counts[:-1]):
+        if count and seen + count >= rank:
+            lower = bounds[index - 1] if index else 0.0
+            return lower + (bounds[index] - lower) * (rank - seen) / count
+        seen += count
+    return bounds[-1]
+
+
+class Traffic:
+    """What one Route sent to one Backend: answers by status, and how long they took."""
+
+    __slots__ = ("backend", "codes", "duration", "reasons", "response_start", "route")
+
+    def __init__(self, route: str, backend: str) -> None:
+        self.route = route
+        self.backend = backend
+        self.codes: dict[int, int] = {}
+        self.reasons: dict[str, int] = {}
+        """Answers of our own and aborted ones, by reason slug."""
+        self.duration = Histogram()
+        self.response_start = Histogram()
+
+    def count(self, status: int) -> None:
+        codes = self.codes
+        codes[status] = codes.get(status, 0) + 1
+
+    def __repr__(self) -> str:
+        return f"<Traffic {self.route or '-'} -> {self.backend or '-'}: {self.codes}>"
+
+
+class BackendStats:
+    """What one Backend did since it was made."""
+
+    __slots__ = (
+        "begun", "cold_start", "cold_starts", "ended", "in_flight", "queue_wait", "queued", "retries", "wait_seconds",
+        "waits",
+    )  # fmt: skip
+
+    def __init__(self, now: float) -> None:
+        self.in_flight = Integral(now)
+        self.queued = Integral(now)
+        self.begun = 0
+        self.ended = 0
+        self.waits = 0
+        """Requests that left the queue, however."""
+        self.wait_seconds = 0.0
+        self.queue_wait = Histogram()
+        self.cold_start = Histogram()
+        self.cold_starts: dict[str, int] = {}
+        """Starts by outcome: ready, timeout, cannot_start, abandoned."""
+        self.retries: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<BackendStats begun={self.begun} ended={self.ended} in_flight={self.in_flight.value} queued={self.queued.value}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One Backend in one beat. Seconds are request-seconds within the beat; counts of the moment say so."""
+
+    in_flight_seconds: float = 0.0
+    queued_seconds: float = 0.0
+    begun: int = 0
+    ended: int = 0
+    waits: int = 0
+    wait_seconds: float = 0.0
+    in_flight: int = 0
+    """Requests open to pods as the beat was made."""
+    queued: int = 0
+    """Requests waiting as the beat was made."""
+    endpoints: Mapping[str, int] = field(default_factory=dict)
+    """In flight per busy Endpoint, by uid, as the beat was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What one gateway says of one second, or, as a nudge, at once of one Backend."""
+
+    gateway: str
+    seq: int
+    """Counts the regular beats; a nudge carries the last beat's."""
+    duration: float
+    """Seconds that the beat covers; 0 for a nudge."""
+    stats: Mapping[str, Stat]
+    """By Backend; absent is zero."""
+    draining: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Backend -> uid -> requests in flight, for each Endpoint that this gateway treats as draining."""
+    nudge: bool = False
+
+    def encode(self) -> bytes:
+        """One line of JSON, with its newline."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes | str) -> "Beat":
+        """Read one line. Unknown fields are left out, so that a newer gateway can be read.
+
+        Raises ValueError when the line is not a beat.
+        """
+        try:
+            raw = json.loads(line)
+            stats = {name: _known(Stat, stat) for name, stat in raw.pop("stats").items()}
+            return _known(cls, raw | {"stats": stats})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a beat: {error!r}") from error
+
+
+def _known(cls: type[T], raw: Mapping[str, Any]) -> T:
+    names = {item.name for item in fields(cls)}
+    return cls(**{key: value for key, value in raw.items() if key in names})
