@@ -22,7 +22,7 @@ from gateway.errors import (
     GatewayError,
     Reason,
 )
-from gateway.stats import BackendStats
+from gateway.stats import BackendStats, Traffic
 
 R = TypeVar("R")
 
@@ -96,6 +96,8 @@ class Backend(Generic[R]):
         self.breaker: Breaker[R] = Breaker(limits.concurrency, limits.depth)
         self.activator = Activator()
         self.stats = BackendStats(now)
+        self.traffic: dict[str, Traffic] = {}
+        """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
         self.nudge_due = False
         """Somebody should tell the autoscalers now; whoever does sets it back."""
@@ -103,6 +105,12 @@ class Backend(Generic[R]):
         self._served = Stopwatch()
         self._starved = Stopwatch()
         self._starved.set(running=True, now=now)
+
+    def traffic_of(self, route: str) -> Traffic:
+        traffic = self.traffic.get(route)
+        if traffic is None:
+            traffic = self.traffic[route] = Traffic(route, self.name)
+        return traffic
 
     # -- a request's way
 
@@ -188,14 +196,19 @@ class Backend(Generic[R]):
         return self.grants(now)
 
     def remove(self, now: float) -> Verdict[R]:
-        """The configuration names it no more: what is in flight goes on, nobody waits any longer."""
+        """The configuration names it no more: what is in flight goes on, nobody waits any longer.
+
+        Its Endpoints stay known until nothing is in flight, so that they can be drained; `revive` takes it back.
+        """
         self.removed = True
-        verdict = self.update(Endpoints(), now)
-        verdict.refused += self._refuse_all(
-            now, BACKEND_REMOVED, f"backend {self.name} was removed from the configuration"
-        )
+        detail = f"backend {self.name} was removed from the configuration"
+        verdict: Verdict[R] = Verdict(refused=self._refuse_all(now, BACKEND_REMOVED, detail))
         self._start_over("abandoned", now)
         return verdict
+
+    def revive(self) -> None:
+        """The configuration names it again."""
+        self.removed = False
 
     def expire(self, now: float) -> list[tuple[Waiter[R], GatewayError]]:
         """Take out whoever has waited too long. O(1) when nobody has: the first has waited longest."""

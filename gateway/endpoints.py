@@ -1,16 +1,22 @@
-"""The feed of Endpoints of one Backend: what is known of its pods, by whoever knows it.
+"""What is known of the pods of one Backend, by whoever knows it; and finding out whether a suspect one accepts again.
 
-One publisher (local processes, fixed URLs, later the cluster) and one subscriber (the gateway's Backend).
-Each publication is the whole truth: an Endpoint that is not in it is gone. Feeds live on the event loop and
-call their subscriber at once, in the same turn, so that a pod that turned ready gets its first request now.
+A Feed has one publisher (local processes, fixed URLs, later the cluster) and one subscriber (the gateway's Backend). Each
+publication is the whole truth: an Endpoint that is not in it is gone. Feeds live on the event loop and call their subscriber at
+once, in the same turn, so that a pod that turned ready gets its first request now.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gateway.backend import EndpointInfo, Endpoints
+from gateway.breaker import Endpoint
+from gateway.probe import intervals, probe
 
-__all__ = ["EndpointInfo", "Endpoints", "Feed"]
+__all__ = ["EndpointInfo", "Endpoints", "Feed", "Prober"]
+
+PROBE_TIMEOUT = 1.0
+"""Seconds for a connection to be accepted."""
 
 
 @dataclass(slots=True)
@@ -33,3 +39,36 @@ class Feed:
         """Tell `subscriber` what is known now, and from now on what changes."""
         self._subscriber = subscriber
         subscriber(self.latest)
+
+
+class Prober:
+    """Tries suspect Endpoints, a few milliseconds apart at first, until they accept connections or are gone."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Endpoint, asyncio.Task[None]] = {}
+
+    def watch(self, endpoint: Endpoint, wanted: Callable[[], bool], accepted: Callable[[], None]) -> None:
+        """Call `accepted` once a connection gets through; give up when `wanted` says no. Once per Endpoint at a time."""
+        if endpoint not in self._tasks:
+            task = asyncio.get_running_loop().create_task(self._try(endpoint, wanted, accepted))
+            self._tasks[endpoint] = task
+            task.add_done_callback(lambda _: self._tasks.pop(endpoint, None))
+
+    async def _try(
+        self, endpoint: Endpoint, wanted: Callable[[], bool], accepted: Callable[[], None]
+    ) -> None:
+        for wait in intervals():
+            await asyncio.sleep(wait)
+            if not wanted():
+                return
+            if await probe(endpoint.host, endpoint.port, None, PROBE_TIMEOUT):
+                break
+        if wanted():
+            accepted()
+
+    def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+
+    def __repr__(self) -> str:
+        return f"<Prober of {[endpoint.uid for endpoint in self._tasks]}>"

@@ -26,27 +26,18 @@ class Reason:
     title: str
     retryable: bool = False
     """Another Endpoint, or the same one later, may answer."""
-    closes: bool = False
-    """The client's connection cannot go on: its framing is lost or its request was not read to the end."""
 
 
-BAD_REQUEST = Reason("bad_request", 400, Fault.DOWNSTREAM, "The request is not valid HTTP", closes=True)
+BAD_REQUEST = Reason("bad_request", 400, Fault.DOWNSTREAM, "The request is not valid HTTP")
 NO_ROUTE = Reason("no_route", 404, Fault.DOWNSTREAM, "No route matches this host and path")
-METHOD_NOT_ALLOWED = Reason("method_not_allowed", 405, Fault.DOWNSTREAM, "Method not supported", closes=True)
-HEAD_TIMEOUT = Reason("head_timeout", 408, Fault.DOWNSTREAM, "The request's head took too long", closes=True)
-BODY_TIMEOUT = Reason("body_timeout", 408, Fault.DOWNSTREAM, "The request's body stopped coming", closes=True)
-BODY_TOO_LARGE = Reason(
-    "body_too_large", 413, Fault.DOWNSTREAM, "The request's body is too large", closes=True
-)
-TARGET_TOO_LONG = Reason(
-    "target_too_long", 414, Fault.DOWNSTREAM, "The request's target is too long", closes=True
-)
-HEADERS_TOO_LARGE = Reason(
-    "headers_too_large", 431, Fault.DOWNSTREAM, "The request's head is too large", closes=True
-)
-CLIENT_CLOSED = Reason(
-    "client_closed", 499, Fault.DOWNSTREAM, "The client left before the answer", closes=True
-)
+METHOD_NOT_ALLOWED = Reason("method_not_allowed", 405, Fault.DOWNSTREAM, "Method not supported")
+HEAD_TIMEOUT = Reason("head_timeout", 408, Fault.DOWNSTREAM, "The request's head took too long")
+BODY_TIMEOUT = Reason("body_timeout", 408, Fault.DOWNSTREAM, "The request's body stopped coming")
+BODY_TOO_LARGE = Reason("body_too_large", 413, Fault.DOWNSTREAM, "The request's body is too large")
+TARGET_TOO_LONG = Reason("target_too_long", 414, Fault.DOWNSTREAM, "The request's target is too long")
+HEADERS_TOO_LARGE = Reason("headers_too_large", 431, Fault.DOWNSTREAM, "The request's head is too large")
+CLIENT_CLOSED = Reason("client_closed", 499, Fault.DOWNSTREAM, "The client left before the answer")
+VERSION_NOT_SUPPORTED = Reason("version_not_supported", 505, Fault.DOWNSTREAM, "HTTP version not supported")
 
 CONNECT_FAILED = Reason("connect_failed", 502, Fault.UPSTREAM, "No pod accepted a connection", retryable=True)
 UPSTREAM_RESET = Reason(
@@ -58,9 +49,7 @@ QUEUE_FULL = Reason("queue_full", 503, Fault.GATEWAY, "The backend's queue is fu
 QUEUE_TIMEOUT = Reason("queue_timeout", 503, Fault.GATEWAY, "No pod was free in time", retryable=True)
 CANNOT_START = Reason("cannot_start", 503, Fault.UPSTREAM, "The backend's pods cannot start")
 BACKEND_REMOVED = Reason("backend_removed", 503, Fault.GATEWAY, "The backend was removed", retryable=True)
-SHUTTING_DOWN = Reason(
-    "shutting_down", 503, Fault.GATEWAY, "The gateway is shutting down", retryable=True, closes=True
-)
+SHUTTING_DOWN = Reason("shutting_down", 503, Fault.GATEWAY, "The gateway is shutting down", retryable=True)
 
 ACTIVATION_TIMEOUT = Reason(
     "activation_timeout", 504, Fault.UPSTREAM, "No pod became ready in time", retryable=True

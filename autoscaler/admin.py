@@ -1,0 +1,110 @@
+"""The autoscaler's admin side: why each Backend has as many pods as it has, health, and metrics.
+
+`add_routes` puts the decisions beside the gateway's own pages when both run in one process; `make_app` is for an autoscaler
+on its own. A thousand Backends are sent one by one, and the loop turns in between.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from autoscaler.controller import Controller
+from autoscaler.kpa import Decision
+from autoscaler.target import Target
+from gateway.metrics import CONTENT_TYPE_PLAIN_0_0_4, render
+
+
+def describe(target: Target, now: float) -> dict[str, Any]:
+    """What `/v1/decisions` says of one Backend; `now` is the controller's clock."""
+    there = target.view()
+    known = {
+        "desired": target.wish,
+        "ready": target.ready,
+        "replicas": there.replicas,
+        "draining": sum(pod.draining for pod in there.pods),
+        "removed": target.removed_at is not None,
+        "error": target.error or None,
+        "target": target.spec.target,
+        "metric": target.spec.metric,
+    }
+    last = {} if target.decision is None else _decision(target.decision, now)
+    history = [_decision(decision, now) for decision in reversed(target.history)]
+    return {**last, **known, "history": history}
+
+
+def _decision(decision: Decision, now: float) -> dict[str, Any]:
+    return {
+        "desired": decision.desired,
+        "wanted": decision.wanted,
+        "rule": decision.rule,
+        "reason": decision.reason,
+        "panic": decision.panic,
+        "excess_burst_capacity": decision.excess_burst_capacity,
+        "at": datetime.fromtimestamp(decision.at, UTC).isoformat(timespec="milliseconds"),
+        "age_seconds": round(now - decision.at, 3),
+        "inputs": asdict(decision.observed),
+    }
+
+
+class _Pages:
+    """What the paths answer."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+
+    async def livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        if self.controller.collector.gateways:
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="no gateway has been heard of yet\n")
+
+    async def decisions(self, request: web.Request) -> web.StreamResponse:
+        return await _send(request, "application/json", self._decisions())
+
+    async def _decisions(self) -> AsyncIterator[bytes]:
+        comma, now = "", self.controller.clock()
+        yield b'{"backends": {'
+        for target in list(self.controller.targets.values()):
+            await asyncio.sleep(0)
+            yield f"{comma}{json.dumps(target.name)}: {json.dumps(describe(target, now))}".encode()
+            comma = ", "
+        yield b"}}\n"
+
+
+async def _send(request: web.Request, content_type: str, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Stream chunks as fast as they are read; a reader that leaves just ends it."""
+    response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        async for chunk in chunks:
+            await response.write(chunk)
+    return response
+
+
+def add_routes(app: web.Application, controller: Controller) -> None:
+    """Add `/v1/decisions` to an application that has its own health and metrics."""
+    app.router.add_get("/v1/decisions", _Pages(controller).decisions, allow_head=False)
+
+
+def make_app(controller: Controller, registry: CollectorRegistry) -> web.Application:
+    """The admin application of an autoscaler on its own."""
+
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        return await _send(request, CONTENT_TYPE_PLAIN_0_0_4, render(registry))
+
+    app = web.Application()
+    pages = _Pages(controller)
+    app.router.add_get("/livez", pages.livez)
+    app.router.add_get("/readyz", pages.readyz)
+    app.router.add_get("/metrics", metrics, allow_head=False)
+    add_routes(app, controller)
+    return app

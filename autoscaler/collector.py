@@ -1,0 +1,324 @@
+"""Merges the beats of all gateways into what is known of each Backend's demand.
+
+A Backend's value in a second is the sum over gateways: absent from a beat is zero, an absent beat is missing. Whole seconds
+fall into buckets, one per beat and gateway, whatever the jitter of its arrival. A bucket counts once every live gateway's beat
+for it has come or it is 2 s old, so that the newest, half-told second never drags an average down. A nudge replaces the
+counts of the moment and enters no bucket.
+
+`Collector` is told the time (epoch seconds of a clock that never jumps); `subscription` is its edge. Memory: a few numbers per known gateway and configured Backend, windows only for Backends that were busy lately.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from autoscaler.kpa import Observed
+from autoscaler.spec import ScalingSpec
+from autoscaler.window import Window
+from gateway.stats import Beat, Stat
+
+BUCKET = 1.0
+MISSING_AFTER = 3
+"""Seconds without a beat after which a gateway's data count as missing, and buckets wait for it no longer."""
+FORGOTTEN_AFTER = 60.0
+"""Seconds of silence after which a gateway is taken for gone, with the requests that it had."""
+LEFT_AFTER = 5.0
+"""The same for one that ended its stream in good order, as a gateway does that shuts down."""
+_COUNTED_AFTER = 2
+_STRAY = 1.0
+_LATE_IN_A_ROW = 3
+_LATEST = 5.0
+
+
+@dataclass(slots=True)
+class _Gateway:
+    """What one gateway last said, and the bucket that its last beat went into."""
+
+    source: str
+    beat_at: float
+    """When its last regular beat came; when it was first heard of, before that."""
+    seq: int | None = None
+    bucket: int | None = None
+    late: int = 0
+    stats: Mapping[str, Stat] = field(default_factory=dict)
+    draining: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    left: bool = False
+
+    def place(self, beat: Beat, now: float) -> range:
+        """The buckets that a regular beat speaks for, its own last; empty when its own was taken already.
+
+        The sequence number says which bucket comes next, so that a beat a little early or late leaves no hole and shares no
+        bucket; the arrival only corrects it. A beat that spans several seconds (a stalled gateway), and one after up to two
+        lost beats, speak for every second since the last.
+        """
+        if self.bucket is None:
+            self.bucket = math.floor(now)
+            return range(self.bucket, self.bucket + 1)
+        bucket = self._believed(self._expected(beat, now), now)
+        steps = max(0, bucket - self.bucket)
+        self.bucket += steps
+        spoken_for = steps if steps <= MISSING_AFTER else max(1, min(steps, round(beat.duration)))
+        return range(self.bucket + 1 - spoken_for, self.bucket + 1)
+
+    def _expected(self, beat: Beat, now: float) -> int:
+        assert self.bucket is not None  # noqa: S101 (for the type checker; `place` has looked)
+        if self.seq is None or beat.seq < self.seq:  # the gateway was restarted
+            return max(math.floor(now), self.bucket + 1)
+        return self.bucket + (beat.seq - self.seq - 1) + max(1, round(beat.duration))
+
+    def _believed(self, expected: int, now: float) -> int:
+        """The expected bucket, unless the arrival lies too far outside of it.
+
+        Within a second of it lies whatever jitters by up to half a second: a first beat that came 0.4 s late and a next
+        one 0.4 s early are 0.8 s off. Later ones are taken for delayed on their way, unless they go on being late: then
+        the clocks have drifted apart.
+        """
+        off = now - expected
+        if -_STRAY <= off < BUCKET + _STRAY:
+            self.late = 0
+            return expected
+        self.late = self.late + 1 if off > 0 else 0
+        if 0 < self.late < _LATE_IN_A_ROW and off < _LATEST:
+            return expected
+        self.late = 0
+        return math.floor(now)
+
+
+class _Series:
+    """One Backend's windows, which exist only while it is or was lately busy."""
+
+    __slots__ = ("_busy_at", "_since", "_windows", "spec")
+
+    def __init__(self, spec: ScalingSpec) -> None:
+        self.spec = spec
+        self._since: int | None = None
+        """The bucket from which on absence has meant zero; None: the next value begins the windows."""
+        self._busy_at = 0
+        self._windows: tuple[Window, Window] | None = None
+
+    @property
+    def open(self) -> bool:
+        return self._windows is not None
+
+    def record(self, bucket: int, value: float) -> None:
+        if self._windows is None:
+            if not value:
+                return
+            self._windows = self._begin(bucket)
+        for window in self._windows:
+            window.record(bucket, value)
+        if value:
+            self._busy_at = max(self._busy_at, bucket)
+        elif bucket - self._busy_at > max(self.spec.stable_window, self.spec.panic_window):
+            self._windows = None
+
+    def _begin(self, bucket: int) -> tuple[Window, Window]:
+        """New windows, holding the zeros that nobody wrote down while the Backend idled."""
+        lengths = (self.spec.stable_window, self.spec.panic_window)
+        stable, panic = (Window(length, BUCKET) for length in lengths)
+        if self._since is None:
+            self._since = bucket
+        for window, length in zip((stable, panic), lengths, strict=True):
+            window.record(max(min(self._since, bucket), bucket + 1 - math.ceil(length / BUCKET)), 0.0)
+        return stable, panic
+
+    def averages(self, bucket: int) -> tuple[float, float]:
+        if self._windows is None:
+            return 0.0, 0.0
+        stable, panic = self._windows
+        return stable.average(bucket), panic.average(bucket)
+
+    def note_pods(self, replicas: int, bucket: int) -> None:
+        """At zero pods nothing is measured, as in Knative: what comes first is not averaged with the time before."""
+        if self._windows is None:
+            self._since = (bucket if self._since is None else self._since) if replicas else None
+
+    def respec(self, spec: ScalingSpec, bucket: int) -> None:
+        if spec.metric != self.spec.metric:
+            self._windows = self._since = None  # the values have another unit now
+        self.spec = spec
+        if self._windows is not None:
+            stable, panic = self._windows
+            stable.resize(bucket, spec.stable_window)
+            panic.resize(bucket, spec.panic_window)
+
+    def __repr__(self) -> str:
+        return f"<Series {self.spec.metric} {'idle' if self._windows is None else self._windows}>"
+
+
+class Collector:
+    """The demand on every configured Backend, summed over gateways."""
+
+    def __init__(self) -> None:
+        self._gateways: dict[str, _Gateway] = {}
+        self._series: dict[str, _Series] = {}
+        self._open: set[str] = set()
+        self._pending: dict[int, dict[str, float]] = {}
+        self._newest = 0
+        """The newest bucket that counts."""
+
+    def put(self, backend: str, spec: ScalingSpec) -> None:
+        """Measure this Backend from now on, or otherwise than so far; data are kept unless the metric is another."""
+        series = self._series.get(backend)
+        if series is None:
+            self._series[backend] = _Series(spec)
+        elif spec != series.spec:
+            series.respec(spec, self._newest)
+
+    def drop(self, backend: str) -> None:
+        """Measure it no longer. What gateways say of its requests of the moment is still known."""
+        self._series.pop(backend, None)
+        self._open.discard(backend)
+
+    # -- what gateways say
+
+    def receive(self, beat: Beat, now: float, source: str = "") -> list[str]:
+        """Take in one beat; returns the Backends that cannot wait for the next tick.
+
+        They are those of a nudge, and those of a beat that names a draining Endpoint with no request left.
+        `source` is where the beat came from: a new gateway id from there is the old gateway restarted.
+        """
+        self._forget(now)
+        gateway = self._known(beat.gateway, source, now)
+        if beat.nudge:
+            gateway.stats = {**gateway.stats, **beat.stats}
+            return [name for name in beat.stats if name in self._series]
+        if beat.seq != gateway.seq:  # else it was told twice, as after a reconnection
+            self._put(self._values(beat), gateway.place(beat, now))
+            gateway.seq, gateway.beat_at, gateway.left = beat.seq, now, False
+            gateway.stats, gateway.draining = beat.stats, beat.draining
+            self._count(now)
+        return [name for name, pods in beat.draining.items() if not all(pods.values())]
+
+    def left(self, source: str) -> None:
+        """The stream from `source` ended in good order: unless it is back in a few seconds, its gateway is gone."""
+        for gateway in self._gateways.values():
+            gateway.left = gateway.left or gateway.source == source
+
+    def _known(self, name: str, source: str, now: float) -> _Gateway:
+        known = self._gateways.get(name)
+        if known is None:
+            same = [old for old, gateway in self._gateways.items() if source and gateway.source == source]
+            known = self._gateways.pop(same[0]) if same else _Gateway(source, now)
+            known.seq = None
+            self._gateways[name] = known
+        return known
+
+    def _forget(self, now: float) -> None:
+        for name, gateway in list(self._gateways.items()):
+            if now - gateway.beat_at > (LEFT_AFTER if gateway.left else FORGOTTEN_AFTER):
+                del self._gateways[name]
+
+    def _values(self, beat: Beat) -> dict[str, float]:
+        if beat.duration <= 0:
+            return {}
+        values = {}
+        for name, stat in beat.stats.items():
+            if name in self._series:
+                rps = self._series[name].spec.metric == "rps"
+                total = stat.begun if rps else stat.in_flight_seconds + stat.queued_seconds
+                values[name] = total / beat.duration
+        return values
+
+    # -- buckets
+
+    def _put(self, values: Mapping[str, float], buckets: range) -> None:
+        for bucket in buckets:
+            if bucket <= self._newest:
+                self._record(bucket, values)
+                continue
+            sums = self._pending.setdefault(bucket, {})
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
+
+    def _count(self, now: float) -> None:
+        """Let those buckets count that are complete, or too old to be waited for."""
+        told = [
+            gateway.bucket
+            for gateway in self._gateways.values()
+            if gateway.bucket is not None and now - gateway.beat_at <= MISSING_AFTER
+        ]
+        until = max(min(told), math.floor(now) - _COUNTED_AFTER)
+        for bucket in sorted(bucket for bucket in self._pending if bucket <= until):
+            self._newest = bucket
+            values = self._pending.pop(bucket)
+            self._record(bucket, dict.fromkeys(self._open, 0.0) | values)
+
+    def _record(self, bucket: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            series = self._series.get(name)
+            if series is not None:
+                series.record(bucket, value)
+                (self._open.add if series.open else self._open.discard)(name)
+
+    # -- what is known
+
+    def observe(self, backend: str, *, ready: int, replicas: int, now: float) -> Observed:
+        """What `decide` needs; averages are None before any gateway's first beat.
+
+        `replicas`: while it is 0 and nothing comes, the windows are begun anew. Raises KeyError for an unknown Backend.
+        """
+        self._forget(now)
+        series = self._series[backend]
+        stats = [gateway.stats[backend] for gateway in self._gateways.values() if backend in gateway.stats]
+        observed = Observed(
+            stable=None,
+            panic=None,
+            ready=ready,
+            replicas=replicas,
+            in_flight=sum(stat.in_flight for stat in stats),
+            waiting=sum(stat.queued for stat in stats),
+            missing=self._missing(now),
+        )
+        if all(gateway.bucket is None for gateway in self._gateways.values()):
+            return observed
+        series.note_pods(replicas, self._newest)
+        stable, panic = series.averages(self._newest)
+        return replace(observed, stable=stable, panic=panic)
+
+    def endpoints(self, backend: str) -> dict[str, int]:
+        """Requests open per busy Endpoint, by uid, summed over gateways."""
+        sums: dict[str, int] = {}
+        for gateway in self._gateways.values():
+            stat = gateway.stats.get(backend)
+            for uid, count in stat.endpoints.items() if stat else ():
+                sums[uid] = sums.get(uid, 0) + count
+        return sums
+
+    def drained(self, backend: str, uid: str, since: float) -> bool:
+        """Whether every gateway has said, later than `since`, that it treats the Endpoint as draining and has nothing there."""
+        return bool(self._gateways) and all(
+            gateway.beat_at > since and gateway.draining.get(backend, {}).get(uid) == 0
+            for gateway in self._gateways.values()
+        )
+
+    def idle(self, backend: str, since: float) -> bool:
+        """Whether every gateway has said, later than `since`, that it has no request of the Backend."""
+        return bool(self._gateways) and all(
+            gateway.beat_at > since and not _open_requests(gateway, backend)
+            for gateway in self._gateways.values()
+        )
+
+    @property
+    def gateways(self) -> int:
+        """How many gateways are known to be there."""
+        return len(self._gateways)
+
+    def _missing(self, now: float) -> str:
+        silent = [
+            f"gateway {name} since {now - gateway.beat_at:.0f} s"
+            for name, gateway in self._gateways.items()
+            if now - gateway.beat_at > MISSING_AFTER
+        ]
+        return ", ".join(silent)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Collector {len(self._gateways)} gateways, {len(self._open)} of {len(self._series)} backends busy, "
+            f"bucket {self._newest}, {len(self._pending)} waiting>"
+        )
+
+
+def _open_requests(gateway: _Gateway, backend: str) -> int:
+    stat = gateway.stats.get(backend)
+    return stat.in_flight + stat.queued if stat else 0

@@ -1,0 +1,96 @@
+"""The tick loop: every two seconds, and at once for a nudge, each target decides; the beat that drained a pod acts at once.
+
+`collector` observes, `target` decides and acts, `server` says which targets there are. No exception ends the loop, nor comes
+through to the gateway that handed in a beat.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from autoscaler.collector import Collector
+from autoscaler.kpa import TICK
+from autoscaler.plan import Scaler
+from autoscaler.spec import ScalingSpec
+from autoscaler.target import Target
+from gateway.stats import Beat
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 50
+"""Targets that decide in one turn of the loop: about 2 ms."""
+
+
+class Controller:
+    """Keeps every target at the count that its demand asks for."""
+
+    def __init__(self, collector: Collector, clock: Callable[[], float]) -> None:
+        """`clock` tells seconds since the epoch and never jumps: a wall clock read once, carried on by the monotonic one."""
+        self.collector = collector
+        self.clock = clock
+        self.targets: dict[str, Target] = {}
+        self._ticker: asyncio.Task[None] | None = None
+
+    def put(self, name: str, spec: ScalingSpec, scaler: Scaler) -> None:
+        """Control this target from now on, or otherwise than so far; what is known and decided is kept."""
+        self.collector.put(name, spec)
+        target = self.targets.get(name)
+        if target is None:
+            target = self.targets[name] = Target(name, spec, scaler, self.collector, self.clock)
+        target.revive()
+        target.spec, target.scaler = spec, scaler
+        self._decide(target)
+
+    def retire(self, name: str) -> asyncio.Future[bool]:
+        """Drain a target and scale it to zero.
+
+        The result is True once its pods are gone, then `drop` it; and False when `put` took it back before, or at `stop`.
+        """
+        self.collector.drop(name)
+        return self.targets[name].retire()
+
+    def drop(self, name: str) -> Target:
+        """Control this target no longer; its pods stay as they are. The caller stops it."""
+        self.collector.drop(name)
+        return self.targets.pop(name)
+
+    def start(self) -> None:
+        """Begin to tick, on the running loop."""
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Cease to decide and to act; the pods stay as they are."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        await asyncio.gather(*(target.stop() for target in self.targets.values()))
+
+    def receive(self, beat: Beat, source: str = "") -> None:
+        """Take in a gateway's beat, from the gateway at `source` (empty: the one in this process)."""
+        for name in self.collector.receive(beat, self.clock(), source):
+            target = self.targets.get(name)
+            if target is not None and beat.nudge:
+                self._decide(target)
+            elif target is not None:
+                target.act()
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            for index, target in enumerate(list(self.targets.values()), start=1):
+                self._decide(target)
+                if index % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            # On a grid, unless the loop was held for longer than a tick.
+            due = max(due + TICK, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    def _decide(self, target: Target) -> None:
+        try:
+            target.decide()
+        except Exception:
+            logger.exception("%s: no decision could be made", target.name)
+
+    def __repr__(self) -> str:
+        return f"<Controller of {len(self.targets)} targets>"

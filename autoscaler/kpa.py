@@ -1,0 +1,306 @@
+"""How many pods a Backend should have, and why: Knative's Pod Autoscaler, then what keeps requests safe around it.
+
+`decide` has two steps. First what the windows ask for, equal to Knative's `Scale()` to the last digit: averages over the
+target, rates, panic, the scale-down delay. Then what Knative does around it, and Tidegate's own laws: a wake from zero
+decided on current counts, holds while data are missing, bounds, and the wait before zero.
+
+Invariants: the count stays in its bounds; it never falls in panic, nor while any of the last stable window's data are
+missing (a restart has seen none yet); zero only after a whole idle window plus grace. Pure: State goes in, State comes out.
+Told by `controller`, which gives the result to `plan`. Times are seconds whose zero is the epoch, as in `window`.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from autoscaler.spec import ScalingSpec
+from autoscaler.window import MaxWindow
+
+TICK = 2.0
+"""Seconds between regular decisions; the scale-down delay counts in buckets of this length."""
+
+Rule = Literal[
+    "stable",
+    "panic",
+    "max_scale_up_rate",
+    "max_scale_down_rate",
+    "activation_scale",
+    "wake",
+    "scale_down_delay",
+    "no_data",
+    "warming",
+    "busy",
+    "initial_scale",
+    "min_scale",
+    "max_scale",
+    "grace",
+    "idle",
+]
+"""What had the last word in a Decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is known of a Backend at the moment of a decision, summed over all gateways."""
+
+    stable: float | None
+    """Average over the stable window of the metric (for concurrency: in flight and queued); None without data."""
+    panic: float | None
+    """The same over the panic window."""
+    ready: int
+    """Pods that a request may go to: ready and not draining."""
+    replicas: int
+    """The count that was last set."""
+    in_flight: int = 0
+    """Requests at pods at this moment, unlike the averages, which lag."""
+    waiting: int = 0
+    """Requests queued at this moment."""
+    missing: str = ""
+    """Who has not reported and since when, as in "gateway gw-1 since 6 s"; the averages are then a lower bound."""
+
+    @property
+    def averages(self) -> tuple[float, float] | None:
+        """Stable and panic, when there are data."""
+        return None if self.stable is None or self.panic is None else (self.stable, self.panic)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A count and how it came about."""
+
+    desired: int
+    wanted: int | None
+    """What Knative's algorithm asks for, before holds, bounds and grace; None without data."""
+    excess_burst_capacity: int | None
+    """Requests that fit beyond the present ones and the target burst; None without data. -1 also says: unlimited burst."""
+    panic: bool
+    rule: Rule
+    reason: str
+    observed: Observed
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one Backend's decisions remember: the last time of each thing that holds pods."""
+
+    panic_at: float | None
+    """When the panic threshold was last crossed; None outside of panic."""
+    max_panic_pods: int
+    delay: MaxWindow
+    blind_at: float
+    """When data were last missing. Until a stable window has passed since, the averages may lack load that was there."""
+    initialized: bool
+    """Whether `initial_scale` was reached once; it is ignored from then on."""
+    woken_at: float | None = None
+    woken_pods: int = 0
+    idle_since: float | None = None
+
+    @classmethod
+    def initial(cls, spec: ScalingSpec, ready: int, now: float) -> "State":
+        """A new Backend or a restart. More than one ready pod: in panic, holding them until a stable window was seen."""
+        return cls(
+            panic_at=now if ready > 1 else None,
+            max_panic_pods=ready,
+            delay=MaxWindow(spec.scale_down_delay, TICK),
+            blind_at=now,
+            initialized=ready >= _initial_goal(spec),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """A number of pods on its way through the rules; each that changes it adds its words."""
+
+    pods: int
+    rule: Rule
+    reason: str
+
+    def at_least(self, pods: int, rule: Rule, why: str) -> "_Count":
+        return self if self.pods >= pods else _Count(pods, rule, f"{self.reason}, {why} {pods}")
+
+    def at_most(self, pods: int, rule: Rule, why: str) -> "_Count":
+        return self if self.pods <= pods else _Count(pods, rule, f"{self.reason}, {why} {pods}")
+
+
+def decide(spec: ScalingSpec, state: State, observed: Observed, now: float) -> tuple[State, Decision]:
+    """One decision, at a regular tick or at once for a nudge; a nudge's counts are in `observed`, never in a window."""
+    state = _notice(spec, state, observed, now)
+    wanted: int | None = None
+    excess: int | None = None
+    if observed.averages is None:
+        count = _Count(observed.replicas, "no_data", f"{_absence(observed)}: holding {observed.replicas}")
+        count = _woken(spec, state, observed, count, now)
+    else:
+        state, count = _recommend(spec, state, observed, observed.averages, now)
+        wanted = count.pods
+        excess = _excess_burst_capacity(spec, observed.ready, observed.averages[1])
+    count = _bounded(spec, state, _held(spec, state, observed, count, now))
+    if count.pods == 0 and wanted is not None:
+        count = _to_zero(spec, state, observed, now)
+    panic = state.panic_at is not None
+    return state, Decision(count.pods, wanted, excess, panic, count.rule, count.reason, observed, now)
+
+
+def _notice(spec: ScalingSpec, state: State, observed: Observed, now: float) -> State:
+    """Take down what the moment itself says, before any average is looked at."""
+    if observed.averages is None or observed.missing:
+        state = replace(state, blind_at=now)
+    if not state.initialized and observed.ready >= _initial_goal(spec):
+        state = replace(state, initialized=True)
+    if observed.waiting and not observed.ready:
+        # Held for a stable window, as Knative's panic would: by then the averages know of the load. Without the hold a
+        # tick 2 s after a wake for 10 requests would see 10 * 2 / 60 = 0.33 and send all but one pod away again.
+        asked = max(_asked_at_once(spec, observed), _held_wake(spec, state, now))
+        state = replace(state, woken_at=now, woken_pods=asked)
+    asked_for = any(_pods(spec, average) for average in observed.averages or ())
+    if asked_for or observed.in_flight or observed.waiting or _warming(spec, state, now):
+        return replace(state, idle_since=None)
+    return state if state.idle_since is not None else replace(state, idle_since=now)
+
+
+# The first step: what the windows ask for.
+
+
+def _recommend(
+    spec: ScalingSpec, state: State, observed: Observed, averages: tuple[float, float], now: float
+) -> tuple[State, _Count]:
+    stable, panic = averages
+    state = _panicked(spec, state, _pods(spec, panic) / max(1, observed.ready), now)
+    calm = _window_count(spec, "stable", stable, spec.stable_window, observed.ready)
+    surge = _window_count(spec, "panic", panic, spec.panic_window, observed.ready)
+    count = calm
+    if state.panic_at is not None:
+        count = surge if surge.pods > calm.pods else calm
+        count = replace(count, reason=f"panic: {count.reason}")
+        count = count.at_least(state.max_panic_pods, "panic", "keeping the most wanted so far,")
+        state = replace(state, max_panic_pods=count.pods)
+    return _delayed(spec, state, _woken(spec, state, observed, count, now), now)
+
+
+def _panicked(spec: ScalingSpec, state: State, times: float, now: float) -> State:
+    """Into panic when the panic window wants `times` the ready pods; out again a stable window after it last did."""
+    if times >= spec.panic_threshold:
+        return replace(state, panic_at=now)
+    if state.panic_at is not None and state.panic_at + spec.stable_window < now:
+        return replace(state, panic_at=None, max_panic_pods=0)
+    return state
+
+
+def _window_count(spec: ScalingSpec, rule: Rule, value: float, seconds: float, ready: int) -> _Count:
+    """What one window asks for, within the rates.
+
+    Rounding the bounds outwards lets one pod be added or taken whatever the rate: at 1.1 with 2 ready pods,
+    ceil(2.2) = 3.
+    """
+    asked = _pods(spec, value)
+    unit = "in flight" if spec.metric == "concurrency" else "requests/s"
+    words = f"{_number(value)} {unit} over {seconds:g} s want {asked} at target {spec.target:g}"
+    count = _Count(asked, rule, words)
+    if spec.reachable:
+        slowest = math.floor(max(1, ready) / spec.max_scale_down_rate)
+        count = count.at_least(slowest, "max_scale_down_rate", "falling no faster than to")
+    count = count.at_most(_most_at_once(spec, ready), "max_scale_up_rate", "rising no faster than to")
+    if asked > 0 and spec.activation_scale > 1:
+        count = count.at_least(spec.activation_scale, "activation_scale", "activation_scale is")
+    return count
+
+
+def _delayed(spec: ScalingSpec, state: State, count: _Count, now: float) -> tuple[State, _Count]:
+    if not spec.reachable or spec.scale_down_delay <= 0:
+        return state, count
+    delay = state.delay.resize(spec.scale_down_delay).record(now, count.pods)
+    why = f"keeping the most wanted in {spec.scale_down_delay:g} s,"
+    return replace(state, delay=delay), count.at_least(delay.maximum, "scale_down_delay", why)
+
+
+def _excess_burst_capacity(spec: ScalingSpec, ready: int, panic: float) -> int:
+    if spec.target_burst_capacity <= 0:
+        return 0 if spec.target_burst_capacity == 0 else -1
+    return math.floor(ready * spec.total - spec.target_burst_capacity - panic)
+
+
+# The second step: what holds pods beside the windows.
+
+
+def _woken(spec: ScalingSpec, state: State, observed: Observed, count: _Count, now: float) -> _Count:
+    pods = _held_wake(spec, state, now)
+    if pods <= count.pods:
+        return count
+    if observed.waiting and not observed.ready:
+        return _Count(pods, "wake", f"{observed.waiting} queued and no pod ready: waking with {pods}")
+    return count.at_least(pods, "wake", f"woken less than {spec.stable_window:g} s ago, keeping")
+
+
+def _held(spec: ScalingSpec, state: State, observed: Observed, count: _Count, now: float) -> _Count:
+    """Nothing below what is there while in panic or without whole data; one pod at least while a request is open."""
+    if state.panic_at is not None:
+        count = count.at_least(observed.replicas, "panic", "in panic holding")
+    if observed.missing:
+        count = count.at_least(observed.replicas, "no_data", f"{_absence(observed)}: holding")
+    elif _warming(spec, state, now):
+        seen = f"only {now - state.blind_at:.0f} s of {spec.stable_window:g} s seen yet"
+        count = count.at_least(observed.replicas, "warming", f"{seen}: holding")
+    if observed.waiting or (observed.in_flight and observed.replicas):
+        count = count.at_least(
+            1, "busy", f"{observed.in_flight} in flight and {observed.waiting} queued now: keeping"
+        )
+    return count
+
+
+def _bounded(spec: ScalingSpec, state: State, count: _Count) -> _Count:
+    if not state.initialized and spec.reachable:
+        count = count.at_least(spec.initial_scale, "initial_scale", "starting with initial_scale")
+    count = count.at_least(spec.min_scale, "min_scale", "held to min")
+    return count.at_most(spec.max_scale, "max_scale", "held to max") if spec.max_scale else count
+
+
+def _to_zero(spec: ScalingSpec, state: State, observed: Observed, now: float) -> _Count:
+    """The last pod stays until nothing was wanted for the grace period, or the retention period if that is longer."""
+    window = f"idle: no request in {spec.stable_window:g} s"
+    if observed.replicas == 0:
+        return _Count(0, "idle", f"{window}, staying at 0")
+    retention = spec.scale_to_zero_pod_retention_period if spec.reachable else 0.0
+    grace = max(spec.scale_to_zero_grace_period, retention)
+    idle = 0.0 if state.idle_since is None else now - state.idle_since
+    if idle < grace:
+        return _Count(1, "grace", f"idle for {idle:.0f} s of {grace:g} s grace, keeping 1")
+    return _Count(0, "idle", f"{window} and {grace:g} s grace, going to 0")
+
+
+def _asked_at_once(spec: ScalingSpec, observed: Observed) -> int:
+    """Pods for the requests that are open now, to wake with. A rate cannot be told from counts: one pod, then the windows."""
+    asked = 1
+    if spec.metric == "concurrency":
+        asked = min(_pods(spec, observed.in_flight + observed.waiting), _most_at_once(spec, 0))
+    return max(1, asked, spec.activation_scale)
+
+
+def _held_wake(spec: ScalingSpec, state: State, now: float) -> int:
+    recent = state.woken_at is not None and now - state.woken_at <= spec.stable_window
+    return state.woken_pods if recent else 0
+
+
+def _warming(spec: ScalingSpec, state: State, now: float) -> bool:
+    return now - state.blind_at < spec.stable_window
+
+
+def _initial_goal(spec: ScalingSpec) -> int:
+    goal = max(spec.initial_scale, spec.min_scale)
+    return min(goal, spec.max_scale) if spec.max_scale else goal
+
+
+def _most_at_once(spec: ScalingSpec, ready: int) -> int:
+    return math.ceil(spec.max_scale_up_rate * max(1, ready))
+
+
+def _pods(spec: ScalingSpec, value: float) -> int:
+    return math.ceil(value / spec.target)
+
+
+def _absence(observed: Observed) -> str:
+    return f"no data from {observed.missing}" if observed.missing else "no data yet"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"

@@ -1,0 +1,64 @@
+"""The autoscaler's Prometheus families: plain state of the controller's targets, read when scraped.
+
+Register it in a registry of one's own, or in the gateway's when both run in one process; `gateway.metrics.render` writes both.
+"""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from autoscaler.controller import Controller
+from autoscaler.kpa import Decision
+from autoscaler.target import Target
+from gateway.metrics import Family, Row
+
+
+class AutoscalerCollector(Collector):
+    """One row per target; targets that have not decided yet have none of a decision's."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def collect(self) -> Iterator[Metric]:
+        def decided(name: str, text: str, read: Callable[[Decision], float]) -> Family:
+            def rows() -> Iterator[Row]:
+                for target in self._targets():
+                    if target.decision is not None:
+                        yield (target.name,), read(target.decision)
+
+            return Family(f"tidegate_autoscaler_{name}", text, "gauge", ("backend",), rows)
+
+        def each(name: str, text: str, kind: str, read: Callable[[Target], float]) -> Family:
+            def rows() -> Iterator[Row]:
+                return (((target.name,), read(target)) for target in self._targets())
+
+            return Family(f"tidegate_autoscaler_{name}", text, kind, ("backend",), rows)
+
+        yield decided("desired_replicas", "Pods that there shall be.", lambda decision: decision.desired)
+        yield each("ready_replicas", "Pods that requests may go to.", "gauge", lambda target: target.ready)
+        text = "The metric's average over a window, as of the last decision; none without data."
+        name, labels = "tidegate_autoscaler_observed", ("backend", "window")
+        yield Family(name, text, "gauge", labels, self._observed)
+        text = "The metric's value per pod that is aimed at."
+        yield each("target", text, "gauge", lambda target: target.spec.target)
+        yield decided("panic", "1 while a burst holds the count up.", lambda decision: decision.panic)
+        yield each("decisions", "Decisions made.", "counter", lambda target: target.decisions)
+        yield each(
+            "scaling_errors", "Attempts to scale that failed.", "counter", lambda target: target.errors
+        )
+
+    def _observed(self) -> Iterator[Row]:
+        for target in self._targets():
+            if target.decision is not None:
+                seen = target.decision.observed
+                for window, value in (("stable", seen.stable), ("panic", seen.panic)):
+                    if value is not None:
+                        yield (target.name, window), value
+
+    def _targets(self) -> list[Target]:
+        """A copy: others run between two rows."""
+        return list(self._controller.targets.values())
+
+    def __repr__(self) -> str:
+        return f"<AutoscalerCollector of {len(self._controller.targets)} targets>"

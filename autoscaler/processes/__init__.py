@@ -1,0 +1,13 @@
+"""Local processes as pods: started, probed, restarted, ended, and published into the gateway's feed.
+
+`manager` keeps one Backend at its count, on callbacks of `spawn` (processes) and `gateway.probe` (readiness); `pod` is one
+pod's life, `restarts` the pure counting of deaths, `ports` and `logs` what a pod is given. Share one Spawner and one
+Ports among all backends.
+"""
+
+from autoscaler.processes.manager import LocalPods
+from autoscaler.processes.pod import PodTemplate
+from autoscaler.processes.ports import Ports
+from autoscaler.processes.spawn import Spawner
+
+__all__ = ["LocalPods", "PodTemplate", "Ports", "Spawner"]

@@ -1,0 +1,210 @@
+"""One Backend under control: what was decided for it, and the worker that makes it so.
+
+A target is acted on by one task at a time, which lives while there is something to do. It plans from the newest decision each
+time, so that a wish not yet begun is replaced by a newer one, and a slow target delays no other. A pod is removed only when
+every gateway's beat, made after the pod was marked, names it as draining and idle. A Scaler's errors are counted and
+tried again after growing pauses. `controller` says when to decide and to act.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from autoscaler.collector import Collector
+from autoscaler.kpa import Decision, State, decide
+from autoscaler.plan import Plan, PodState, Scaler, TargetState, plan
+from autoscaler.spec import ScalingSpec
+
+logger = logging.getLogger(__name__)
+
+HISTORY = 100
+FIRST_RETRY = 2.0
+LAST_RETRY = 30.0
+SETTLED_AFTER = 1.0
+"""Seconds after which no beat is still on its way that was made before a Backend was removed."""
+LONGEST_RETIREMENT = 300.0
+"""Seconds after which a removed target's pods are ended even if something is still in flight."""
+_NOTHING = Plan()
+
+
+class Target:
+    """Times are those of `clock`: seconds since the epoch that never jump."""
+
+    def __init__(
+        self, name: str, spec: ScalingSpec, scaler: Scaler, collector: Collector, clock: Callable[[], float]
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self.scaler = scaler
+        self._collector = collector
+        self._clock = clock
+
+        self.decision: Decision | None = None
+        """The last one."""
+        self.history: deque[Decision] = deque(maxlen=HISTORY)
+        """Those that changed the count or the rule, oldest first."""
+        self.decisions = 0
+        self._state: State | None = None
+
+        self.errors = 0
+        self.error = ""
+        """What the Scaler failed with; empty once it works again."""
+        self._failures = 0
+        self._retry_at = 0.0
+
+        self.removed_at: float | None = None
+        """When the configuration ceased to name it."""
+        self._gone: asyncio.Future[bool] | None = None
+        self._marked: dict[str, float] = {}
+        """When each draining pod was first seen to be."""
+        self._due = False
+        self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def wish(self) -> int | None:
+        """How many pods there shall be; None before the first decision."""
+        if self.removed_at is not None:
+            return 0
+        return None if self.decision is None else self.decision.desired
+
+    @property
+    def ready(self) -> int:
+        """Pods that a request may go to."""
+        return _ready(self.scaler.observe())
+
+    def view(self) -> TargetState:
+        """What is there, with what the gateways say of it filled in."""
+        now = self._clock()
+        there = self.scaler.observe()
+        self._marked = {pod.uid: self._marked.get(pod.uid, now) for pod in there.pods if pod.draining}
+        busy = self._collector.endpoints(self.name) if there.pods else {}
+        pods = (
+            replace(pod, in_flight=busy.get(pod.uid, 0), drained=pod.draining and self._drained(pod, now))
+            for pod in there.pods
+        )
+        return replace(there, pods=tuple(pods))
+
+    def _drained(self, pod: PodState, now: float) -> bool:
+        if self._collector.drained(self.name, pod.uid, self._marked[pod.uid]):
+            return True
+        if self.removed_at is None:
+            return False
+        # Gateways forget the pods of a removed Backend, and name them no more.
+        overdue = now - self.removed_at > LONGEST_RETIREMENT
+        return overdue or self._collector.idle(self.name, self.removed_at + SETTLED_AFTER)
+
+    # -- deciding
+
+    def decide(self) -> None:
+        """Decide anew, and act when that asks for it."""
+        there = self.view()
+        wish = 0 if self.removed_at is not None else self._decide(there).desired
+        if self.removed_at is not None or plan(there, wish) != _NOTHING:
+            self.act()
+
+    def _decide(self, there: TargetState) -> Decision:
+        now = self._clock()
+        ready = _ready(there)
+        observed = self._collector.observe(self.name, ready=ready, replicas=there.replicas, now=now)
+        state = self._state or State.initial(self.spec, ready, now)
+        last = self.decision
+        self._state, decision = decide(self.spec, state, observed, now)
+        self.decision = decision
+        self.decisions += 1
+        if last is None or (decision.desired, decision.rule) != (last.desired, last.rule):
+            self.history.append(decision)
+        before = there.replicas if last is None else last.desired
+        if decision.desired != before:
+            logger.info("%s: %d -> %d pods: %s", self.name, before, decision.desired, decision.reason)
+        return decision
+
+    def retire(self) -> asyncio.Future[bool]:
+        """Drain and scale to zero, whatever the demand.
+
+        The result is True once all pods are gone, and False when `revive` came before.
+        """
+        if self._gone is None:
+            self._gone = asyncio.get_running_loop().create_future()
+            self.removed_at = self._clock()
+            before = self.scaler.observe().replicas
+            logger.info("%s: %d -> 0 pods: removed from the configuration", self.name, before)
+            self.act()
+        return self._gone
+
+    def revive(self) -> None:
+        """Take a removal back, at whatever point it is."""
+        if self._gone is not None:
+            self._gone.set_result(False)
+        self.removed_at = self._gone = None
+
+    # -- acting
+
+    def act(self) -> None:
+        """Have the worker look at what there is to do, now or once it has done what it does."""
+        if self._clock() < self._retry_at:
+            return
+        self._due = True
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    async def stop(self) -> None:
+        """Cease to act; whoever waits for the end of a removal is let go."""
+        self.revive()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+
+    async def _work(self) -> None:
+        try:
+            while self._due:
+                self._due = False
+                await self._attempt()
+        finally:
+            self._worker = None
+
+    async def _attempt(self) -> None:
+        try:
+            await self._act()
+        except Exception as error:  # noqa: BLE001 (whatever a Scaler meets, a later tick tries again)
+            self.errors += 1
+            self._failures += 1
+            self.error = str(error) or type(error).__name__
+            pause = min(LAST_RETRY, FIRST_RETRY * 2 ** (self._failures - 1))
+            self._retry_at = self._clock() + pause
+            logger.warning("%s: scaling failed, next try in %g s: %s", self.name, pause, self.error)
+        else:
+            if self.error:
+                logger.info("%s: scaling works again", self.name)
+            self.error, self._failures, self._retry_at = "", 0, 0.0
+
+    async def _act(self) -> None:
+        marked = True
+        for _ in range(2):  # a pod that never was ready may end as soon as it is marked
+            if not marked or self.wish is None:
+                break
+            steps = plan(self.view(), self.wish)
+            marked = bool(steps.drain)
+            if steps.undrain:
+                await self.scaler.undrain(steps.undrain)
+                for uid in steps.undrain:
+                    self._marked.pop(uid, None)  # the next mark needs beats of its own
+            if steps.drain:
+                await self.scaler.drain(steps.drain)
+            if steps.replicas is not None:
+                await self.scaler.scale(steps.replicas, steps.remove)
+        there = self.scaler.observe()
+        if self._gone is not None and not there.replicas and not there.pods:
+            self._gone.set_result(True)
+            self._gone = None
+
+    def __repr__(self) -> str:
+        draining = f", {len(self._marked)} draining" if self._marked else ""
+        failing = f", failing: {self.error}" if self.error else ""
+        removed = ", removed" if self.removed_at is not None else ""
+        return f"<Target {self.name} wish={self.wish}{draining}{removed}{failing}>"
+
+
+def _ready(there: TargetState) -> int:
+    return sum(pod.ready and not pod.draining for pod in there.pods)

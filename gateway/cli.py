@@ -1,0 +1,171 @@
+"""The `tidegate` command. The only module that knows both the gateway and the autoscaler: `up` runs them in one process.
+
+Exit codes: 0 after an orderly end, 2 when the configuration or an argument cannot be used (one line per problem on standard error).
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+from rich.console import Console
+
+from autoscaler import server as autoscaler_server
+from autoscaler.admin import add_routes
+from autoscaler.metrics import AutoscalerCollector
+from autoscaler.server import Autoscaler
+from gateway.config import Config, ConfigError, Overrides, json_schema, load
+from gateway.live import LiveTable, PlainLog
+from gateway.server import Server, load_for
+
+logger = logging.getLogger(__name__)
+
+_config = click.argument("config", type=click.Path(path_type=Path))
+_listen = click.option(
+    "--listen", metavar="HOST:PORT", help="Where clients connect; overrides the file's `listen`."
+)
+_admin = click.option(
+    "--admin", metavar="HOST:PORT", help="Health, metrics, state; overrides the file's `admin`."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("tidegate"), prog_name="tidegate")
+def main() -> None:
+    """The ingress in front of model pods, and the autoscaler beside it."""
+
+
+@main.command()
+@_config
+@_listen
+@_admin
+@click.option("--plain", is_flag=True, help="Log lines instead of the live table, even on a terminal.")
+def up(config: Path, listen: str | None, admin: str | None, *, plain: bool) -> None:
+    """Run gateway, autoscaler and local pods, all in one process."""
+    overrides = Overrides(listen=listen, admin=admin)
+    _run(lambda: _up(config, overrides, plain=plain or not sys.stderr.isatty()))
+
+
+@main.command()
+@_config
+@_listen
+@_admin
+def gateway(config: Path, listen: str | None, admin: str | None) -> None:
+    """Run a gateway on its own."""
+    _run(lambda: _gateway(config, Overrides(listen=listen, admin=admin)))
+
+
+@main.command()
+@_config
+@click.option("--admin", metavar="HOST:PORT", help="Overrides the file's `autoscaler.admin`.")
+def autoscaler(config: Path, admin: str | None) -> None:
+    """Run an autoscaler on its own."""
+    _run(lambda: autoscaler_server.run(config, Overrides(autoscaler_admin=admin)))
+
+
+@main.command()
+@click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+def check(files: tuple[Path, ...]) -> None:
+    """Validate configuration files."""
+    failed = False
+    for path in files:
+        try:
+            config = load(path)
+        except ConfigError as error:
+            failed = True
+            _complain(error)
+        else:
+            _report(config)
+    sys.exit(2 if failed else 0)
+
+
+@main.command()
+def schema() -> None:
+    """Print the configuration's JSON Schema, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _report(config: Config) -> None:
+    for warning in config.warnings:
+        click.echo(f"{warning} (warning)", err=True)
+    click.echo(f"{config.path}: {len(config.routes)} routes, {len(config.backends)} backends, all well")
+
+
+def _complain(error: ConfigError) -> None:
+    for problem in error.problems:
+        click.echo(str(problem), err=True)
+
+
+def _run(work: Callable[[], Awaitable[Any]]) -> None:
+    """Run to the end on uvloop; a configuration that cannot be used is told in words."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
+    )
+
+    async def whole() -> Any:  # noqa: ANN401  # whatever the work returns
+        return await work()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            sys.exit(runner.run(whole()))
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(2)
+
+
+async def _gateway(path: Path, overrides: Overrides) -> None:
+    stopped = _signals()
+    config = load_for("gateway", path, overrides)
+    server = Server(config, "gateway", overrides)
+    await server.start()
+    logger.info("listening on %s, admin on %s", ", ".join(server.status.listen), config.admin)
+    await stopped.wait()
+    await server.stop()
+
+
+async def _up(path: Path, overrides: Overrides, *, plain: bool) -> None:
+    stopped = _signals()
+    config = load_for("up", path, overrides)
+    server = Server(config, "up", overrides)
+    scaler = Autoscaler(config, server.feeds)
+    add_routes(server.app, scaler.controller)
+    server.registry.register(AutoscalerCollector(scaler.controller))
+    server.hub.listen(scaler.receive)
+    server.on_reload = scaler.reload
+    server.wanted = lambda: {name: wanted for name, (wanted, _) in scaler.decisions().items()}
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(scaler.stop)
+        await server.start()
+        await scaler.start()
+        logger.info("listening on %s, admin on %s", ", ".join(server.status.listen), config.admin)
+        if plain:
+            view: PlainLog | LiveTable = PlainLog(server.snapshot, scaler.decisions)
+        else:
+            view = stack.enter_context(LiveTable(Console(stderr=True), server.snapshot, scaler.decisions))
+        shown = asyncio.create_task(view.run())
+        await stopped.wait()
+        await server.stop()
+        shown.cancel()
+        await asyncio.gather(shown, return_exceptions=True)
+
+
+def _signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT; the second one ends the process at once, pods included, as they die with it."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+
+    def on_signal() -> None:
+        if stopped.is_set():
+            sys.exit(130)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stopped

@@ -1,0 +1,37 @@
+"""The configuration: a YAML file that people edit, read into checked models and built into routing objects.
+
+`load` reads a file or raises a ConfigError with every problem it has; `check_role` tells what a command needs beyond that;
+`build_table` makes the RouteTable; `watch` tells of changes. Nothing here logs, and only `load` and `watch` touch files.
+"""
+
+from gateway.config.addresses import Address
+from gateway.config.load import Config, Overrides, json_schema, load
+from gateway.config.models import BackendConfig, RouteConfig, Target
+from gateway.config.problems import ConfigError, Problem
+from gateway.config.roles import Role, check_role, resolve_command, resolve_env
+from gateway.config.scale import ResolvedScale, ScaleConfig
+from gateway.config.table import build_table
+from gateway.config.units import format_duration
+from gateway.config.watch import watch
+
+__all__ = [
+    "Address",
+    "BackendConfig",
+    "Config",
+    "ConfigError",
+    "Overrides",
+    "Problem",
+    "ResolvedScale",
+    "Role",
+    "RouteConfig",
+    "ScaleConfig",
+    "Target",
+    "build_table",
+    "check_role",
+    "format_duration",
+    "json_schema",
+    "load",
+    "resolve_command",
+    "resolve_env",
+    "watch",
+]

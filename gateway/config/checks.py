@@ -1,0 +1,100 @@
+"""Checks across sections: what no single part of the file can know to be wrong, or only worth a warning.
+
+They work on as much of the file as could be read, so that one pass finds everything. A Fault stops the file from being
+used; a warning is kept in `Config.warnings` and printed by `tidegate check`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.config.explain import listing, nearest
+from gateway.config.models import Document, RouteConfig
+from gateway.config.problems import Fault, show
+from gateway.routing import LONGEST_CYCLE, PathRule, reduce_weights
+
+
+def cross_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults between sections of the file's plain data, whether or not the models take all of it."""
+    raw = data.get("routes")
+    routes = (
+        [(i, route) for i, route in enumerate(raw) if isinstance(route, dict)]
+        if isinstance(raw, list)
+        else []
+    )
+    backends = data.get("backends")
+    yield from _same_names(routes)
+    if isinstance(backends, dict):
+        yield from _unknown_backends(routes, backends)
+    yield from _same_claims(_readable(routes))
+
+
+def _same_names(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    first: dict[str, int] = {}
+    for i, route in routes:
+        name = route.get("name")
+        if isinstance(name, str) and first.setdefault(name, i) != i:
+            yield Fault(("routes", i, "name"), f"{show(name)} is the name of routes[{first[name]}] already")
+
+
+def _unknown_backends(
+    routes: Iterable[tuple[int, dict[str, Any]]], known: Mapping[str, Any]
+) -> Iterator[Fault]:
+    for i, route in routes:
+        split = route.get("split")
+        for name in split if isinstance(split, dict) else ():
+            if name not in known:
+                path = ("routes", i, "split")
+                hint = listing(known) or nearest(name, known)
+                yield Fault(path, f"unknown backend {show(name)}{hint}", at=(*path, name))
+
+
+def _readable(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, str, RouteConfig]]:
+    """The routes with hosts and paths that can be compared, whatever else is wrong with them, and what to call them."""
+    for i, route in routes:
+        name = route.get("name")
+        matching = {key: route[key] for key in ("hosts", "paths") if key in route}
+        with suppress(ValidationError):
+            readable = RouteConfig.model_validate({"name": "x", "split": {"x": 1}, **matching})
+            yield i, show(name) if isinstance(name, str) else f"routes[{i}]", readable
+
+
+def _same_claims(routes: Iterable[tuple[int, str, RouteConfig]]) -> Iterator[Fault]:
+    claims: dict[tuple[bytes, PathRule], tuple[int, str]] = {}
+    for i, name, route in routes:
+        for host in dict.fromkeys(route.hosts or (b"",)):
+            seen = set()
+            for j, rule in enumerate(route.paths):
+                other, owner = claims.setdefault((host, rule), (i, name))
+                if other != i or rule in seen:
+                    on = f"host {host.decode()}" if host else "any host"
+                    text = f"belongs to route {owner} already" if other != i else "is given twice"
+                    path = ("routes", i, "paths", j) if "paths" in route.model_fields_set else ("routes", i)
+                    yield Fault(path, f"{rule} on {on} {text}")
+                seen.add(rule)
+
+
+def document_faults(document: Document) -> Iterator[Fault]:
+    """Faults that show only once every section is as it will be used, options of the command line included."""
+    if document.listen.clashes(document.admin):
+        yield Fault(
+            ("admin",), f"{document.admin} is taken by `listen`, {document.listen}: give them different ports"
+        )
+
+
+def warnings(document: Document) -> Iterator[Fault]:
+    used = {name for route in document.routes for name in route.split}
+    for name in document.backends:
+        if name not in used:
+            yield Fault(("backends", name), "no route uses this backend")
+    if not document.routes:
+        yield Fault(("routes",), "there are none: every request will be answered 404")
+    for i, route in enumerate(document.routes):
+        _, rounded = reduce_weights(route.split.values())
+        if rounded:
+            text = (
+                f"the weights make a cycle of more than {LONGEST_CYCLE:,} requests: shares are rounded to fit"
+            )
+            yield Fault(("routes", i, "split"), text)

@@ -1,0 +1,131 @@
+"""What pydantic refuses, in plain words: its errors become Faults that say what was found and what to write instead.
+
+Beside `models`, whose validators word their own faults (type `tidegate`); everything here is about the generic ones.
+"""
+
+import difflib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.config.problems import UP, Fault, KeyPath, shorten, show
+
+_KEY = "[key]"
+_FEW, _MANY = 8, 200
+"""Names that are listed; names that are searched for the nearest (a thousand would take milliseconds per fault)."""
+
+_WORDS: Mapping[str, str] = {
+    "model_type": "must be a mapping of keys to values, got {input}",
+    "dict_type": "must be a mapping of keys to values, got {input}",
+    "tuple_type": "must be a list, got {input}",
+    "string_type": "must be text, got {input}{quote}",
+    "int_type": "must be a whole number, got {input}",
+    "int_from_float": "must be a whole number, got {input}",
+    "int_parsing_size": "{input} is too large",
+    "float_type": "must be a number, got {input}",
+    "bool_type": "must be true or false, got {input}",
+    "literal_error": "must be {expected}, got {input}",
+    "greater_than": "must be more than {gt}, got {input}",
+    "greater_than_equal": "must be at least {ge}, got {input}",
+    "less_than": "must be less than {lt}, got {input}",
+    "less_than_equal": "must be at most {le}, got {input}",
+    "finite_number": "must be a finite number, got {input}",
+    "string_too_short": "must not be empty",
+    "string_unicode": "{input} holds characters that are none",
+}
+
+_PATTERNS: Mapping[str, str] = {
+    r"^[A-Za-z0-9]": "{input} is not a name: use up to 63 letters, digits, `.`, `_` and `-`, the first a letter or a digit",
+    r"^[^\x00]": "{input} holds a NUL character",
+    r"^/": "{input} is not a path: it must begin with `/` and be written as clients send it",
+}
+
+
+def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[KeyPath]) -> Iterator[Fault]:
+    """A Fault for each thing that is wrong. `blanks` are the keys that stand there without a value."""
+    empty = set(blanks)
+    for path in sorted(empty, key=str):
+        yield Fault(path, "has no value: give one, or remove the key")
+    seen = set()
+    for detail in error.errors(include_url=False):
+        for fault in _faults(detail, model):
+            if fault not in seen and not (detail["type"] == "missing" and tuple(detail["loc"]) in empty):
+                seen.add(fault)
+                yield fault
+
+
+def _faults(detail: ErrorDetails, model: type[BaseModel]) -> Iterator[Fault]:
+    path, kind, context = tuple(detail["loc"]), detail["type"], detail.get("ctx", {})
+    if path and path[-1] == _KEY:
+        path = path[:-1]
+    if kind == "tidegate":
+        for under, text in context["faults"]:
+            yield Fault(_below(path, under), text)
+    elif kind == "missing":
+        yield Fault(path[:-1], f"required key {show(path[-1])} is missing")
+    elif kind == "extra_forbidden":
+        known, key = _keys(model, path[:-1]), str(path[-1])
+        hint = nearest(key, known) or listing(known)
+        yield Fault(path[:-1], f"unknown key {show(key)}{hint}", at=path)
+    else:
+        yield Fault(path, _word(detail, context))
+
+
+def _below(path: KeyPath, under: KeyPath) -> KeyPath:
+    return _below(path[:-1], under[1:]) if under[:1] == (UP,) else path + under
+
+
+def _word(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
+    value = detail["input"]
+    quote = f': quote it, "{show(value)}"' if isinstance(value, (int, float)) else ""
+    template = _WORDS.get(detail["type"])
+    if detail["type"] == "string_pattern_mismatch":
+        template = next(
+            (text for start, text in _PATTERNS.items() if context["pattern"].startswith(start)), None
+        )
+    if template is None:
+        return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {show(value)}"
+    return template.format_map({**context, "input": show(value), "quote": quote})
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing."""
+    names = list(known)
+    near = difflib.get_close_matches(word[:64], names, n=1) if len(names) <= _MANY else []
+    return f" (did you mean {show(near[0])}?)" if near else ""
+
+
+def listing(known: Iterable[str]) -> str:
+    """` (there are: …)`, or nothing when there are too many."""
+    names = sorted(known)
+    return f" (there are: {', '.join(map(shorten, names)) or 'none'})" if len(names) <= _FEW else ""
+
+
+def _keys(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
+    """The keys that the mapping at `path` may hold."""
+    annotation: Any = model
+    for part in path:
+        annotation = _inner(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        elif get_origin(annotation) is tuple:
+            annotation = get_args(annotation)[0]
+    annotation = _inner(annotation)
+    return (
+        annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ()
+    )
+
+
+def _inner(annotation: Any) -> Any:  # noqa: ANN401 - annotations are of every kind
+    """The X of `Annotated[X, …]` and of `X | None`."""
+    if hasattr(annotation, "__metadata__"):
+        return _inner(annotation.__origin__)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _inner(next(arg for arg in get_args(annotation) if arg is not type(None)))
+    return annotation

@@ -1,0 +1,187 @@
+"""From a file to a Config, or to a ConfigError with every problem that the file has.
+
+Synchronous, and without effects other than reading the file: a thousand routes take a good part of a second, so servers
+run it off the event loop. Options of the command line go through the same parsers as the file's values.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from gateway.config.addresses import Address, parse_address
+from gateway.config.checks import cross_faults, document_faults, warnings
+from gateway.config.explain import explain
+from gateway.config.models import Document
+from gateway.config.problems import ConfigError, Fault, Problem, show, where
+from gateway.config.yamltree import Node, YamlError, compose
+
+_LARGEST_FILE = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Options of the command line that go before the file: `HOST:PORT`, as the person wrote them."""
+
+    listen: str | None = None
+    admin: str | None = None
+    """`--admin`, for the gateway and for `up`."""
+    autoscaler_admin: str | None = None
+    """`--admin`, for the autoscaler on its own."""
+
+    def parse(self) -> dict[str, Address]:
+        """By field of Overrides; ConfigError naming the option."""
+        parsed: dict[str, Address] = {}
+        problems: list[Problem] = []
+        for name, option in (("listen", "--listen"), ("admin", "--admin"), ("autoscaler_admin", "--admin")):
+            text = getattr(self, name)
+            try:
+                parsed |= {} if text is None else {name: parse_address(text)}
+            except PydanticCustomError as error:
+                problems += [Problem(option, None, "", words) for _, words in (error.context or {})["faults"]]
+        if problems:
+            raise ConfigError(problems)
+        return parsed
+
+
+class Config(Document):
+    """A Document that was read, checked, and placed."""
+
+    path: Path
+    """As it was given."""
+    digest: str
+    """Of the file's bytes: tells `watch` what is known already."""
+    warnings: tuple[Problem, ...]
+    target_lines: Mapping[str, int]
+    """The line of each Backend's target, for problems that only show when it is used."""
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths start from. Symbolic links stay: kubelets swap them."""
+        return self.path.absolute().parent
+
+    @property
+    def log_path(self) -> Path:
+        return self.base_dir / self.log_dir
+
+    @property
+    def gateway_urls(self) -> tuple[Address, ...]:
+        """The gateways that the autoscaler listens to; this file's own admin unless some are named."""
+        own = Address(
+            "127.0.0.1" if self.admin.host in ("", "0.0.0.0", "::") else self.admin.host, self.admin.port
+        )
+        return self.autoscaler.gateways or (own,)
+
+    def problem(self, backend: str, text: str) -> Problem:
+        """A Problem with a Backend's target."""
+        path = ("backends", backend, "target")
+        return Problem(str(self.path), self.target_lines.get(backend), where(path), text)
+
+    def __repr__(self) -> str:
+        return f"<Config {self.path} {len(self.routes)} routes, {len(self.backends)} backends>"
+
+    __str__ = __repr__
+
+
+def load(path: Path, overrides: Overrides | None = None) -> Config:
+    """The configuration in `path`. ConfigError, with all of its problems, when it cannot be used."""
+    chosen = (overrides or Overrides()).parse()
+    content = _read(path)
+    tree = _tree(path, content)
+    document, found = _validate(tree.root)
+    if document is not None:
+        document = _override(document, chosen)
+        found += document_faults(document)
+    problems = [*tree.problems, *_place(path, tree.root, found)]
+    if document is None or problems:
+        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+    return Config.model_construct(
+        **dict(document),
+        path=path,
+        digest=digest(content),
+        warnings=tuple(_place(path, tree.root, warnings(document))),
+        target_lines={name: tree.root.line_of(("backends", name, "target")) for name in document.backends},
+    )
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors."""
+    schema = Document.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Tidegate configuration",
+    }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise _unreadable(path, "there is no such file") from None
+    except IsADirectoryError:
+        raise _unreadable(path, "is a directory: name the file in it") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > _LARGEST_FILE:
+        raise _unreadable(path, f"is larger than {_LARGEST_FILE // 2**20} MiB")
+    return content
+
+
+def _unreadable(path: Path, text: str, line: int | None = None) -> ConfigError:
+    return ConfigError([Problem(str(path), line, "", text)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    root: Node
+    problems: list[Problem]
+
+
+def _tree(path: Path, content: bytes) -> _Tree:
+    try:
+        root, found = compose(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, f"is not UTF-8 text: byte 0x{content[error.start]:02x}", line) from error
+    except YamlError as error:
+        raise _unreadable(path, str(error), error.line) from error
+    if root is None or root.value is None:
+        raise _unreadable(path, "is empty: a configuration has at least `backends` and `routes`")
+    if not isinstance(root.value, dict):
+        raise _unreadable(
+            path, f"must be a mapping with keys such as `routes`, got {show(root.plain())}", root.line
+        )
+    return _Tree(root, [Problem(str(path), line, where(at), text) for line, at, text in found])
+
+
+def _validate(root: Node) -> tuple[Document | None, list[Fault]]:
+    data, blanks = root.plain(), list(root.blanks())
+    found = list(cross_faults(data))
+    try:
+        document = Document.model_validate(data)
+    except ValidationError as error:
+        return None, [*explain(error, Document, blanks), *found]
+    return document, [*(Fault(path, "has no value: give one, or remove the key") for path in blanks), *found]
+
+
+def _override(document: Document, chosen: Mapping[str, Address]) -> Document:
+    autoscaler = document.autoscaler
+    if "autoscaler_admin" in chosen:
+        autoscaler = autoscaler.model_copy(update={"admin": chosen["autoscaler_admin"]})
+    own = {key: address for key, address in chosen.items() if key in ("listen", "admin")}
+    return document.model_copy(update={**own, "autoscaler": autoscaler})
+
+
+def _place(path: Path, root: Node, found: Iterable[Fault]) -> Iterator[Problem]:
+    for fault in found:
+        yield Problem(str(path), root.line_of(fault.at or fault.path), where(fault.path), fault.text)

@@ -1,0 +1,71 @@
+"""What a command of Tidegate needs of a configuration beyond its being valid, and how a Backend's command is put together.
+
+`tidegate up` runs commands on this machine; `gateway` and `autoscaler` on their own leave pods to a cluster.
+Problems here are about the machine and the command that is run, so `check`, which may run elsewhere, has none.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from gateway.config.load import Config
+from gateway.config.models import BackendConfig
+from gateway.config.problems import Problem, show
+
+Role = Literal["up", "gateway", "autoscaler", "check"]
+
+
+def check_role(config: Config, role: Role) -> list[Problem]:
+    """Why `tidegate ROLE` cannot use the configuration; empty when it can."""
+    return [config.problem(name, text) for name, text in _refusals(config, role)]
+
+
+def _refusals(config: Config, role: Role) -> Iterator[tuple[str, str]]:
+    for name, backend in config.backends.items():
+        target = backend.target
+        if role == "check" or target.urls is not None:
+            continue
+        if target.command is None or (target.deployment is not None and role != "up"):
+            yield (
+                name,
+                "Kubernetes is not supported yet: give the target a `command` (for `tidegate up`) or `urls`",
+            )
+        elif role != "up":
+            yield name, f"`tidegate {role}` does not run commands, `tidegate up` does: give the target `urls`"
+        elif (text := _cannot_run(backend, config.base_dir)) is not None:
+            yield name, text
+
+
+def resolve_command(backend: BackendConfig, port: int, base_dir: Path) -> list[str]:
+    """The command of one pod on `port`, to be run in `base_dir`.
+
+    `python` is the interpreter that runs Tidegate; a program with a slash in it is found from `base_dir`, any other on PATH.
+    Arguments stay as they are: the working directory makes them relative to `base_dir`.
+    """
+    program, *arguments = [text.replace("{port}", str(port)) for text in backend.target.command or ()]
+    if program == "python":
+        program = sys.executable
+    elif "/" in program:
+        program = str(base_dir / program)
+    return [program, *arguments]
+
+
+def resolve_env(backend: BackendConfig, port: int) -> dict[str, str]:
+    """What to add to a pod's environment."""
+    return {key: value.replace("{port}", str(port)) for key, value in backend.target.env.items()}
+
+
+def _cannot_run(backend: BackendConfig, base_dir: Path) -> str | None:
+    program, *arguments = resolve_command(backend, 0, base_dir)
+    search = backend.target.env.get("PATH")
+    if shutil.which(program, path=search) is None:
+        if "/" not in program:
+            return f"command {show(program)} does not exist on PATH"
+        there = Path(program).is_file()
+        return f"command {show(program)} {'is not executable' if there else 'does not exist'}"
+    script = arguments[0] if arguments else ""
+    if script.endswith(".py") and not (base_dir / script).is_file():
+        return f"command's script {show(str(base_dir / script))} does not exist"
+    return None

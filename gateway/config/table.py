@@ -1,0 +1,46 @@
+"""Routing objects from the configuration: the only place where the models meet the routing core."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from gateway.config.load import Config
+from gateway.config.models import BackendConfig, RouteConfig
+from gateway.config.models import Timeouts as DefaultTimeouts
+from gateway.routing import Route, RouteTable, Split, Timeouts
+
+B = TypeVar("B")
+
+_STEPS = ("connect", "response", "idle", "request")
+
+
+def build_table(
+    config: Config, backends: Mapping[str, B], previous: RouteTable[B] | None = None
+) -> RouteTable[B]:
+    """The table of `config` over the objects in `backends`, which must hold every Backend that a Route names.
+
+    Splits go on from `previous` where names and shares are the same. It touches nothing that lives on the event loop, so
+    it may run beside it.
+    """
+    return RouteTable((_route(config, route, backends) for route in config.routes), previous)
+
+
+def _route(config: Config, route: RouteConfig, backends: Mapping[str, B]) -> Route[B]:
+    return Route(
+        route.name,
+        Split({name: backends[name] for name in route.split}, route.split),
+        hosts=route.hosts or (),
+        paths=route.paths,
+        timeouts={
+            name: resolve_timeouts(config.defaults.timeouts, config.backends[name], route)
+            for name in route.split
+        },
+        expose_backend=route.expose_backend,
+    )
+
+
+def resolve_timeouts(defaults: DefaultTimeouts, backend: BackendConfig, route: RouteConfig) -> Timeouts:
+    """The Route's own, else the Backend's, else the defaults, for each step by itself."""
+    resolved = {step: getattr(defaults, step) for step in _STEPS}
+    for overrides in (backend.timeouts, route.timeouts):
+        resolved |= {step: value for step, value in overrides if value is not None}
+    return Timeouts(**resolved)

@@ -1,0 +1,302 @@
+"""The client's side: one HTTP/1.1 connection, its requests one after the other, and their answers.
+
+What the parser finds is collected while it runs and acted on when `feed_data` has returned. A request is answered before the
+next one begins; what a client sends ahead of that is kept unparsed, up to a bound, then reading pauses. A response is framed
+here: with its length, in chunks, or, for HTTP/1.0, by the connection's end. An answer that breaks off resets the connection.
+`exchange` gets each request and calls back; `server` makes one of these per connection.
+"""
+
+import asyncio
+import socket
+import struct
+from math import inf
+from typing import Any
+
+from gateway.errors import HEAD_TIMEOUT, GatewayError
+from gateway.exchange import Exchange
+from gateway.gateway import Gateway
+from gateway.http1 import ResponseHead, chunk, last_chunk
+from gateway.reader import Incoming, RequestReader
+
+KEEP_ALIVE_SECONDS = 75.0
+"""An idle connection is closed after this long, as nginx does."""
+LINGER_SECONDS = 5.0
+"""How long a client whose request was not read to its end may take to notice the answer."""
+AHEAD_MOST = 65536
+"""Bytes kept of what a client sends before its last request is answered."""
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Downstream(asyncio.Protocol):
+    """One client's connection."""
+
+    __slots__ = (
+        "_acting", "_ahead", "_blocked", "_chunked", "_closing", "_current", "_due", "_exchange", "_gateway", "_in_head",
+        "_keep", "_reader", "_reading", "forwarded", "scheduled", "transport",
+    )  # fmt: skip
+
+    def __init__(self, gateway: Gateway) -> None:
+        # For the connection
+        self._gateway = gateway
+        self.transport: Any = None
+        """An asyncio.Transport from `connection_made` on; typed loosely, as uvloop's is no subclass of it."""
+        self.forwarded = b""
+        self.scheduled = inf
+        self._due = inf
+        self._reader = RequestReader()
+        self._closing = False
+        """Nothing more is read from this client."""
+        self._ahead = b""
+        self._in_head = False
+        """The next request's head has begun, and its deadline is set."""
+        self._reading = True
+        self._blocked = False
+        """The Exchange can take no more of the body for now."""
+        self._acting = False
+        # For the request that is being answered
+        self._current: Incoming | None = None
+        self._exchange: Exchange | None = None
+        self._keep = True
+        self._chunked = False
+
+    # -- what the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        host = peer[0].encode() if peer else b"unknown"
+        self.forwarded = b"x-forwarded-for: %b\r\nx-forwarded-proto: http\r\nvia: 1.1 tidegate\r\n" % host
+        self._gateway.opened(self)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._exchange is not None and not self._reader.receiving:
+            self._keep_ahead(data)
+        else:
+            self._read(data)
+
+    def eof_received(self) -> bool | None:
+        # A client that closes its side has gone, even after a whole request; nginx takes it so as well.
+        if self._exchange is not None:
+            self._leave()
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        self._closing = True
+        self._gateway.closed(self)
+        self._gateway.wheel.disarm(self)
+        self._leave()
+        self._reader.close()
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.on_blocked()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.on_writable()
+
+    def _leave(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        self._current = None
+        if exchange is not None:
+            self._closing = True
+            exchange.on_gone()
+
+    # -- from requests to Exchanges
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        reader.feed(data)
+        self._act()
+        if reader.partial and not self._in_head:
+            self._in_head = True
+            self._wait_for_head()
+
+    def _act(self) -> None:
+        """Bring the running request forward; begin the next ones, until one has to wait for its answer."""
+        if self._acting:
+            return
+        self._acting = True
+        if self._exchange is not None and self._current is not None:
+            self._continue(self._exchange, self._current)
+        while self._exchange is None and not self._closing:
+            reader = self._reader
+            if reader.inbox:
+                self._begin(reader.inbox.popleft())
+            elif self._ahead and not reader.ended:
+                ahead, self._ahead = self._ahead, b""
+                reader.feed(ahead)
+            else:
+                break
+        self._acting = False
+        self._govern_reading()
+
+    def _continue(self, exchange: Exchange, current: Incoming) -> None:
+        if current.error is not None:
+            exchange.fail(current.error)
+        elif current.body or current.complete:
+            exchange.on_body(current.take(), current.trailers, ended=current.complete)
+
+    def _begin(self, incoming: Incoming) -> None:
+        head = incoming.head
+        self._current = incoming
+        self._keep = head.keep_alive
+        self._in_head = False
+        self._due = inf
+        self._exchange = exchange = Exchange(self._gateway, self, head)
+        if incoming.error is not None:
+            exchange.fail(incoming.error)
+        else:
+            exchange.start(incoming.take(), incoming.trailers, ended=incoming.complete)
+
+    def _keep_ahead(self, data: bytes) -> None:
+        self._ahead += data
+        self._govern_reading()
+
+    # -- what the Exchange asks for
+
+    def interim(self, head: ResponseHead) -> None:
+        if self._current is not None and not self._current.head.http10:
+            self.transport.write(head.render(b"", ()))
+
+    def respond(
+        self, head: ResponseHead, data: bytes, trailers: list[bytes], extra: list[bytes], *, ended: bool
+    ) -> None:
+        """Write a response's head and what there is of its body."""
+        current = self._current
+        if current is None:
+            return
+        request = current.head
+        bodyless = head.bodyless or request.method == b"HEAD"
+        self._chunked = False
+        last = self._reader.ended and not self._reader.inbox
+        if last or not current.complete or current.error is not None or self._gateway.draining:
+            self._keep = False
+        if head.content_length >= 0:
+            framing = b"content-length: %d\r\n" % head.content_length if head.status != 204 else b""
+        elif bodyless:
+            framing = b""
+        elif ended and not trailers:
+            framing = b"content-length: %d\r\n" % len(data)
+        elif request.http10:
+            framing = b""
+            self._keep = False
+        else:
+            framing = b"transfer-encoding: chunked\r\n"
+            self._chunked = True
+        if not self._keep:
+            framing += b"connection: close\r\n"
+        elif request.http10:
+            framing += b"connection: keep-alive\r\n"
+        payload = head.render(framing, extra)
+        if not bodyless:
+            payload += self._framed(data, trailers, ended=ended)
+        self.transport.write(payload)
+        if ended:
+            self._answered()
+
+    def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Write more of a response's body."""
+        payload = self._framed(data, trailers, ended=ended)
+        if payload:
+            self.transport.write(payload)
+        if ended:
+            self._answered()
+
+    def _framed(self, data: bytes, trailers: list[bytes], *, ended: bool) -> bytes:
+        if not self._chunked:
+            return data
+        return chunk(data) + last_chunk(trailers) if ended else chunk(data)
+
+    def reset(self) -> None:
+        """Break the connection so that the client cannot take what it has for the whole: a reset, not an end."""
+        self._exchange = self._current = None
+        self._closing = True
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def pause(self) -> None:
+        self._blocked = True
+        self._govern_reading()
+
+    def resume(self) -> None:
+        self._blocked = False
+        self._govern_reading()
+
+    def _govern_reading(self) -> None:
+        """Read while there is a use for it: nothing is kept without bound."""
+        reading = not self._blocked and len(self._ahead) <= AHEAD_MOST
+        if reading == self._reading or self.transport.is_closing():
+            return
+        self._reading = reading
+        if reading:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def _answered(self) -> None:
+        """The response is whole: on to the next request, or close."""
+        current = self._current
+        self._exchange = self._current = None
+        self._blocked = False
+        if self._keep:
+            self._wait_for_request()
+            self._act()
+        else:
+            self._close(linger=current is not None and not current.complete)
+
+    def _close(self, *, linger: bool) -> None:
+        self._closing = True
+        self._ahead = b""
+        self._govern_reading()
+        if not linger or self.transport.is_closing():
+            self.transport.close()
+            return
+        # The client may still be sending. Closing now would reset the connection and could destroy the answer on its way,
+        # so only our side is closed, and what comes is thrown away for a while.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._expect(self._gateway.now() + LINGER_SECONDS)
+
+    # -- deadlines
+
+    def _wait_for_head(self) -> None:
+        self._expect(self._gateway.now() + self._gateway.head_timeout)
+
+    def _wait_for_request(self) -> None:
+        self._expect(self._gateway.now() + KEEP_ALIVE_SECONDS)
+
+    def _expect(self, due: float) -> None:
+        self._due = due
+        if due < self.scheduled:
+            self._gateway.wheel.arm(self, due)
+
+    def on_time(self, now: float) -> float:
+        """The wheel asks: is something overdue? Returns the next time to ask."""
+        if self._exchange is not None:
+            return self._exchange.on_time(now)
+        if now < self._due:
+            return self._due
+        if self._reader.partial and not self._closing:
+            detail = f"the head was not complete after {self._gateway.head_timeout:g} s"
+            self._reader.give_up(GatewayError(HEAD_TIMEOUT, detail))
+            self._act()
+            return self._due
+        self._closing = True
+        self.transport.abort()
+        return inf
+
+    def shut(self) -> None:
+        """The gateway drains: an idle connection closes now, a busy one after its answer."""
+        if self._exchange is None and not self._reader.inbox and not self._reader.partial:
+            self._closing = True
+            self.transport.close()
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else "idle" if self._exchange is None else repr(self._exchange)
+        return f"<Downstream {state}>"

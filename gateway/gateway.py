@@ -1,0 +1,136 @@
+"""What all Exchanges of one gateway share: the table, the Backends, the clock, the wheel, and the handing out of freed slots.
+
+It decides nothing: Backends say who was granted or refused, and this tells them. `server` owns one, fills it from the
+configuration, and sets the two hooks through which news leaves: a nudge to the autoscalers, a suspect Endpoint to the prober.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from gateway.backend import Backend, Verdict
+from gateway.breaker import Endpoint, Waiter
+from gateway.errors import GatewayError
+from gateway.routing import RouteTable, Timeouts
+from gateway.stats import Traffic
+from gateway.timers import TimerWheel
+from gateway.upstream import ConnectionPool
+
+
+class Seeker(Protocol):
+    """Who wants an Endpoint: an Exchange."""
+
+    def granted(self, endpoint: Endpoint, now: float) -> None: ...
+    def refused(self, error: GatewayError) -> None: ...
+
+
+class Client(Protocol):
+    """An open connection from a client."""
+
+    def shut(self) -> None:
+        """Close it if it is idle."""
+
+    def reset(self) -> None:
+        """Close it whatever it does."""
+
+
+ModelBackend = Backend[Seeker]
+
+
+class Gateway:
+    """The state of one gateway process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.now = loop.time
+        self.wheel = TimerWheel(loop.time())
+        self.table: RouteTable[ModelBackend] = RouteTable(())
+        self.backends: dict[str, ModelBackend] = {}
+        self.timeouts = Timeouts()
+        """What holds until a Route is known."""
+        self.head_timeout = 10.0
+        """Seconds from a connection's or a request's first moment to its head's last byte."""
+        self.unrouted = Traffic("", "")
+        """Requests that met no Route."""
+        self.clients: set[Client] = set()
+        self.draining = False
+        self.on_nudge: Callable[[ModelBackend], None] = _nobody
+        self.on_suspect: Callable[[ModelBackend, Endpoint], None] = _nobody
+        self._ids = 0
+        self._id_prefix = os.urandom(8).hex()
+
+    def new_request_id(self) -> bytes:
+        """Unique per gateway process, which the first half names."""
+        self._ids += 1
+        return b"%s-%08x" % (self._id_prefix.encode(), self._ids)
+
+    def opened(self, client: Client) -> None:
+        self.clients.add(client)
+
+    def closed(self, client: Client) -> None:
+        self.clients.discard(client)
+
+    def pool(self, endpoint: Endpoint) -> ConnectionPool:
+        """An Endpoint's connections, from the first request that goes there."""
+        if endpoint.pool is None:
+            endpoint.pool = ConnectionPool(endpoint.host, endpoint.port, self.loop)
+        pool: ConnectionPool = endpoint.pool
+        return pool
+
+    def waits(self, backend: ModelBackend) -> None:
+        """A request has begun to wait, or nothing is left to serve those who do: tell the autoscalers if it is time."""
+        if backend.nudge_due:
+            backend.nudge_due = False
+            self.on_nudge(backend)
+
+    def suspect(self, backend: ModelBackend, endpoint: Endpoint) -> None:
+        """An Endpoint refused a connection: it gets nothing new until a probe gets through."""
+        if endpoint.suspect:
+            return
+        backend.suspect(endpoint, self.now(), suspect=True)
+        self.waits(backend)
+        self.on_suspect(backend, endpoint)
+
+    def trust(self, backend: ModelBackend, endpoint: Endpoint) -> None:
+        """It accepts connections again."""
+        now = self.now()
+        self.hand_out(backend.suspect(endpoint, now, suspect=False), now)
+
+    def hand_out(self, granted: Iterable[tuple[Waiter[Seeker], Endpoint]], now: float) -> None:
+        for waiter, endpoint in granted:
+            waiter.request.granted(endpoint, now)
+
+    def apply(self, backend: ModelBackend, verdict: Verdict[Seeker]) -> None:
+        """Tell everyone what a change of a Backend meant for them."""
+        for endpoint in verdict.gone:
+            if endpoint.pool is not None:
+                endpoint.pool.close()
+        self.hand_out(verdict.granted, self.now())
+        for waiter, error in verdict.refused:
+            waiter.request.refused(error)
+        self.waits(backend)
+
+    def tick(self) -> None:
+        """Turn the wheel and end the waits that are over; many times a second."""
+        now = self.now()
+        self.wheel.turn(now)
+        for backend in self.backends.values():
+            if backend.breaker.queued:
+                for waiter, error in backend.expire(now):
+                    waiter.request.refused(error)
+
+    def reap(self) -> None:
+        """Close pooled connections that have aged; about once a second."""
+        now = self.now()
+        for backend in self.backends.values():
+            for endpoint in backend.endpoints.values():
+                if endpoint.pool is not None:
+                    endpoint.pool.reap(now)
+
+    def __repr__(self) -> str:
+        return f"<Gateway {len(self.backends)} backends, {len(self.clients)} connections{', draining' if self.draining else ''}>"
+
+
+def _nobody(*_: object) -> None:
+    """Until the server listens."""

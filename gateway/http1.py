@@ -1,0 +1,257 @@
+"""HTTP/1.1 heads: what of a message is forwarded, and how it is written again (RFC 9110, RFC 9112).
+
+Core: no sockets, no parser. A head is rebuilt from its parsed parts, never copied, so that what a pod reads is what was
+matched and counted. Fields stay a flat list of pieces (name, b": ", value, CRLF, name, …) that one join makes into bytes.
+Each field name is looked up once, as it came, in a small dict that learns spellings; lower() is paid on the first sight only.
+`downstream` and `upstream` feed these heads from the parser; `exchange` carries them from one to the other.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+
+from gateway.errors import GatewayError
+
+KEEP, DROP, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, EXPECT, REQUEST_ID = range(9)
+"""What to do with a field: KEEP forwards it, DROP does not, the others are noted and written anew where they belong."""
+
+_HOP_BY_HOP = {
+    b"connection": CONNECTION,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"content-length": CONTENT_LENGTH,
+    b"upgrade": UPGRADE,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"proxy-authenticate": DROP,
+    b"proxy-authorization": DROP,
+    b"te": DROP,
+    b"trailer": DROP,
+    b"http2-settings": DROP,
+    b"x-request-id": REQUEST_ID,
+}
+_REQUEST = _HOP_BY_HOP | {
+    b"host": HOST,
+    b"expect": EXPECT,
+    b"forwarded": DROP,
+    b"x-real-ip": DROP,
+    b"x-forwarded-for": DROP,
+    b"x-forwarded-host": DROP,
+    b"x-forwarded-port": DROP,
+    b"x-forwarded-proto": DROP,
+}
+_OURS = b"x-tidegate-"
+_LEARN_AT_MOST = 1024
+"""Spellings kept per direction, so that a client that invents names cannot grow the process."""
+
+
+class FieldTable(dict[bytes, int]):
+    """What to do with each field name: `table[name]`, whatever its spelling. Spellings are learned as they come."""
+
+    def __init__(self, by_lower: Mapping[bytes, int]) -> None:
+        super().__init__()
+        self._by_lower = by_lower
+
+    def __missing__(self, name: bytes) -> int:
+        lower = name.lower()
+        action = DROP if lower.startswith(_OURS) else self._by_lower.get(lower, KEEP)
+        if len(self) < _LEARN_AT_MOST:
+            self[name] = action
+        return action
+
+
+REQUEST_FIELDS = FieldTable(_REQUEST)
+RESPONSE_FIELDS = FieldTable(_HOP_BY_HOP)
+
+
+class Head:
+    """What requests and responses share: their fields and how their body is framed."""
+
+    __slots__ = ("chunked", "connection", "content_length", "fault", "fields")
+
+    def __init__(self) -> None:
+        self.fields: list[bytes] = []
+        """Forwarded as they are: name, b": ", value, CRLF, over and over."""
+        self.content_length = -1
+        """Bytes of body; -1: not given."""
+        self.chunked = False
+        self.connection: bytes | None = None
+        """The Connection field's value, lower case."""
+        self.fault: str | None = None
+        """Why the message must not be forwarded. The first fault counts; found here, acted on by the edges."""
+
+    def blame(self, fault: str) -> None:
+        if self.fault is None:
+            self.fault = fault
+
+    def note(self, action: int, value: bytes) -> None:
+        """Take over a field that is not simply forwarded. The parser has checked the form of Content-Length."""
+        if action == CONTENT_LENGTH:
+            self.content_length = int(value)
+        elif action == TRANSFER_ENCODING:
+            if value.lower() != b"chunked":
+                self.blame("Transfer-Encoding other than chunked is not supported")
+            self.chunked = True
+        elif action == CONNECTION:
+            lower = value.lower()
+            self.connection = lower if self.connection is None else self.connection + b"," + lower
+
+    def drop_named(self) -> None:
+        """Leave out the fields that Connection names: they were for this hop alone (RFC 9110, 7.6.1)."""
+        if self.connection is None or self.connection in {b"close", b"keep-alive"}:
+            return
+        named = {token.strip() for token in self.connection.split(b",")} - {b"close", b"keep-alive"}
+        fields = self.fields
+        if named and any(name.lower() in named for name in fields[::4]):
+            self.fields = [
+                piece
+                for at in range(0, len(fields), 4)
+                if fields[at].lower() not in named
+                for piece in fields[at : at + 4]
+            ]
+
+
+class RequestHead(Head):
+    """A request, parsed and not yet judged."""
+
+    __slots__ = (
+        "expect_continue",
+        "host",
+        "http10",
+        "keep_alive",
+        "method",
+        "request_id",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.method = b""
+        self.target = b""
+        self.http10 = False
+        self.keep_alive = True
+        self.host: bytes | None = None
+        self.request_id: bytes | None = None
+        self.expect_continue = False
+        self.upgrade: bytes | None = None
+
+    def note(self, action: int, value: bytes) -> None:
+        """Take over a field that is not simply forwarded."""
+        if action == HOST:
+            if self.host is not None:
+                self.blame("more than one Host field")
+            self.host = value
+        elif action == REQUEST_ID:
+            if 0 < len(value) <= 128:
+                self.request_id = value
+        elif action == EXPECT:
+            self.expect_continue = value.lower() == b"100-continue"
+        elif action == UPGRADE:
+            self.upgrade = value
+        else:
+            super().note(action, value)
+
+    def settle(self) -> None:
+        """Judge the head as a whole, once it is complete."""
+        if self.host is None:
+            if not self.http10:
+                self.blame("no Host field")
+            self.host = b""
+        if self.chunked and self.http10:
+            self.blame("Transfer-Encoding in an HTTP/1.0 request")
+        if not self.target.startswith(b"/"):
+            self._resolve_target()
+        self.drop_named()
+
+    def _resolve_target(self) -> None:
+        """Absolute form names the host itself (RFC 9112, 3.2.2); the asterisk belongs to OPTIONS alone."""
+        scheme, separator, rest = self.target.partition(b"://")
+        if separator and scheme.lower() in {b"http", b"https"}:
+            ends = [at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0]
+            cut = min(ends, default=len(rest))
+            self.host = rest[:cut].rpartition(b"@")[2]
+            self.target = rest[cut:] if rest[cut : cut + 1] == b"/" else b"/" + rest[cut:]
+        elif not (self.target == b"*" and self.method == b"OPTIONS") and self.method != b"CONNECT":
+            self.blame("the request's target is neither a path nor an absolute URL")
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or self.content_length > 0
+
+    def render(self, authority: bytes, forwarded: bytes) -> bytes:
+        """The head as a pod gets it. `authority` stands in for a missing Host; `forwarded` are whole lines."""
+        pieces = [self.method, b" ", self.target, b" HTTP/1.1\r\nhost: ", self.host or authority, b"\r\n"]
+        pieces += self.fields
+        if self.chunked:
+            pieces.append(b"transfer-encoding: chunked\r\n")
+        elif self.content_length >= 0:
+            pieces.append(b"content-length: %d\r\n" % self.content_length)
+        if self.expect_continue:
+            pieces.append(b"expect: 100-continue\r\n")
+        pieces += (b"x-request-id: ", self.request_id or b"", b"\r\nx-forwarded-host: ", self.host or b"")
+        pieces += (b"\r\n", forwarded, b"\r\n")
+        return b"".join(pieces)
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method.decode()} {self.target.decode('latin-1')} host={self.host!r}>"
+
+
+class ResponseHead(Head):
+    """A pod's answer, or one of our own."""
+
+    __slots__ = ("status",)
+
+    def __init__(self, status: int = 0) -> None:
+        super().__init__()
+        self.status = status
+
+    @property
+    def bodyless(self) -> bool:
+        """The status alone says that no body follows (RFC 9110, 6.4.1)."""
+        return self.status in {204, 304} or self.status < 200
+
+    def render(self, framing: bytes, extra: Iterable[bytes]) -> bytes:
+        """The head as a client gets it; `framing` and `extra` are whole lines."""
+        status = STATUS_LINES.get(self.status)
+        if status is None:
+            status = b"HTTP/1.1 %d \r\n" % self.status
+        return b"".join((status, *self.fields, *extra, framing, b"\r\n"))
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status}>"
+
+
+STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body. An empty one would end it, so nothing becomes nothing."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def last_chunk(trailers: list[bytes]) -> bytes:
+    """The end of a chunked body, with its trailer fields."""
+    return b"".join((b"0\r\n", *trailers, b"\r\n")) if trailers else LAST_CHUNK
+
+
+def problem(error: GatewayError, request_id: bytes) -> tuple[ResponseHead, bytes]:
+    """An answer of our own: problem details (RFC 9457) with the reason's slug and the request id."""
+    reason = error.reason
+    details = {
+        "type": "about:blank",
+        "title": reason.title,
+        "status": reason.status,
+        "detail": error.detail,
+        "reason": reason.slug,
+        "request_id": request_id.decode("latin-1"),
+    }
+    body = json.dumps(details, ensure_ascii=False).encode() + b"\n"
+    head = ResponseHead(reason.status)
+    head.content_length = len(body)
+    head.fields += (b"content-type", b": ", b"application/problem+json", b"\r\n")
+    if error.retry_after is not None:
+        head.fields += (b"retry-after", b": ", b"%d" % max(1, round(error.retry_after)), b"\r\n")
+    return head, body

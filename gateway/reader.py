@@ -1,0 +1,243 @@
+"""From a client's bytes to its requests, one after the other, judged as they come.
+
+Core: bytes in, `Incoming` out; whole input and single bytes give the same. The parser (llhttp) finds most faults of form and some of
+them late, after it has announced the head, so that nothing is to be acted on before `feed` has returned. Faults travel in the
+request that they belong to; after one, nothing more is read. `downstream` feeds this and empties its inbox.
+"""
+
+from collections import deque
+from typing import Any
+
+import httptools
+
+from gateway.errors import (
+    BAD_REQUEST,
+    HEADERS_TOO_LARGE,
+    TARGET_TOO_LONG,
+    VERSION_NOT_SUPPORTED,
+    GatewayError,
+)
+from gateway.http1 import KEEP, REQUEST_FIELDS, RequestHead
+
+HEAD_MOST = 61440
+"""Bytes in a request's head; Envoy's bound."""
+FIELDS_MOST = 100
+TARGET_MOST = 8192
+CRLF = b"\r\n"
+COLON = b": "
+
+
+class Incoming:
+    """One request as it comes in."""
+
+    __slots__ = ("body", "complete", "error", "head", "trailers")
+
+    def __init__(self, head: RequestHead) -> None:
+        self.head = head
+        self.body: list[bytes] = []
+        self.trailers: list[bytes] = []
+        self.complete = False
+        self.error: GatewayError | None = None
+        """Why it must not go on. May come after its head was acted on."""
+
+    def take(self) -> bytes:
+        """What of the body has come since the last time."""
+        body = self.body
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        return data
+
+    def __repr__(self) -> str:
+        state = "refused" if self.error else "complete" if self.complete else "coming"
+        return f"<Incoming {self.head!r} {state}>"
+
+
+class RequestReader:
+    """The requests of one connection."""
+
+    __slots__ = ("_head_bytes", "_incoming", "_parser", "_parsing", "ended", "inbox")
+
+    def __init__(self) -> None:
+        self.inbox: deque[Incoming] = deque()
+        """Requests whose heads are complete, for whoever answers them to take out."""
+        self.ended = False
+        """Nothing more will be read: a fault, or a client that switched protocols."""
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parsing: RequestHead | None = None
+        self._head_bytes = 0
+        self._incoming: Incoming | None = None
+
+    @property
+    def partial(self) -> bool:
+        """A head has begun and is not complete."""
+        return self._parsing is not None
+
+    @property
+    def receiving(self) -> bool:
+        """The last request's body is still to come."""
+        return self._incoming is not None
+
+    def feed(self, data: bytes) -> None:
+        """Read on."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._drop_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as failure:
+            self._on_unreadable(GatewayError(BAD_REQUEST, f"the request cannot be read: {failure}"))
+        else:
+            if self._parsing is not None:
+                self._bound_head(self._parsing, len(data))
+
+    def give_up(self, error: GatewayError) -> None:
+        """Refuse the head that has begun."""
+        incoming = Incoming(self._parsing or RequestHead())
+        incoming.error = error
+        self.inbox.append(incoming)
+        self._end()
+
+    def close(self) -> None:
+        """Let go of the parser, which refers back to this."""
+        self._end()
+        self.inbox.clear()
+        self._parser = None
+
+    # -- what the parser finds
+
+    def on_url(self, url: bytes) -> None:
+        head = self._parsing
+        if head is None:
+            head = self._parsing = RequestHead()
+            head.target = url
+        else:
+            head.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        head = self._parsing
+        if head is None:
+            self._on_trailer(name, value)
+            return
+        action = REQUEST_FIELDS[name]
+        if action == KEEP:
+            head.fields += (name, COLON, value, CRLF)
+        else:
+            head.note(action, value)
+
+    def on_headers_complete(self) -> None:
+        head = self._parsing
+        assert head is not None  # noqa: S101  # a request line came first
+        self._parsing = None
+        self._head_bytes = 0
+        parser = self._parser
+        head.method = parser.get_method()
+        version = parser.get_http_version()
+        head.http10 = version == "1.0"
+        head.keep_alive = parser.should_keep_alive()
+        head.settle()
+        self._incoming = incoming = Incoming(head)
+        incoming.error = _judge(head, version)
+        self.inbox.append(incoming)
+
+    def on_body(self, data: bytes) -> None:
+        if self._incoming is not None:
+            self._incoming.body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._incoming is not None:
+            self._incoming.complete = True
+            self._incoming = None
+
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        incoming = self._incoming
+        if incoming is not None and REQUEST_FIELDS[name] == KEEP:
+            incoming.trailers += (name, COLON, value, CRLF)
+
+    # -- faults
+
+    def _bound_head(self, head: RequestHead, size: int) -> None:
+        """A head that comes in pieces must not grow for ever: the parser would keep it all."""
+        self._head_bytes += size
+        if len(head.target) > TARGET_MOST:
+            self.give_up(_target_too_long())
+        elif self._head_bytes > HEAD_MOST:
+            self.give_up(GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {HEAD_MOST} bytes"))
+
+    def _on_unreadable(self, error: GatewayError) -> None:
+        incoming = self._incoming
+        if incoming is not None:
+            incoming.error = incoming.error or error
+            self._end()
+        elif self._parsing is None and self.inbox and not self.inbox[-1].head.keep_alive:
+            # Bytes after a request that said close are nobody's; the request itself stands.
+            self._end()
+        else:
+            self.give_up(error)
+
+    def _drop_upgrade(self, rest: bytes) -> None:
+        """The offer to switch protocols is not taken up. The parser ended the message at its head; a body is still to be read."""
+        incoming = self.inbox[-1]
+        head = incoming.head
+        if head.method == b"CONNECT" or incoming.error is not None:
+            self._end()
+            return
+        if head.has_body:
+            # What follows this body could be in the other protocol, so that nothing after it is read.
+            head.keep_alive = False
+            incoming.complete = False
+            self._incoming = incoming
+            self._parser = _body_parser(head, self)
+        else:
+            self._parser = httptools.HttpRequestParser(self)
+        if rest:
+            self.feed(rest)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._parsing = self._incoming = None
+
+    def __repr__(self) -> str:
+        state = (
+            "ended"
+            if self.ended
+            else "in a head"
+            if self.partial
+            else "in a body"
+            if self.receiving
+            else "between requests"
+        )
+        return f"<RequestReader {state}, {len(self.inbox)} in the inbox>"
+
+
+def _judge(head: RequestHead, version: str) -> GatewayError | None:
+    if head.fault is not None:
+        return GatewayError(BAD_REQUEST, head.fault)
+    if version not in {"1.1", "1.0"}:
+        return GatewayError(VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
+    if len(head.target) > TARGET_MOST:
+        return _target_too_long()
+    count = len(head.fields) // 4
+    if count > FIELDS_MOST:
+        return GatewayError(HEADERS_TOO_LARGE, f"{count} fields; at most {FIELDS_MOST} are taken")
+    if sum(map(len, head.fields)) > HEAD_MOST:
+        return GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {HEAD_MOST} bytes")
+    return None
+
+
+def _target_too_long() -> GatewayError:
+    return GatewayError(TARGET_TOO_LONG, f"the target is longer than {TARGET_MOST} bytes")
+
+
+class _BodyOnly:
+    """Hears of a body alone: the head it belongs to was read before."""
+
+    def __init__(self, reader: RequestReader) -> None:
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
+
+
+def _body_parser(head: RequestHead, reader: RequestReader) -> Any:  # noqa: ANN401  # httptools has no types
+    """A parser that stands where `head` ends."""
+    parser = httptools.HttpRequestParser(_BodyOnly(reader))
+    framing = b"transfer-encoding: chunked" if head.chunked else b"content-length: %d" % head.content_length
+    parser.feed_data(b"POST / HTTP/1.1\r\nhost: -\r\n" + framing + b"\r\n\r\n")
+    return parser

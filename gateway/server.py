@@ -1,0 +1,333 @@
+"""One gateway process: listener, admin side, beats and configuration around a Gateway; and its orderly end.
+
+`apply` takes a configuration over without losing anything that stays: queues, slots, connections, the split's position. `watch` does
+that for each change of the file and keeps the last good one. `stop` drains as the contract says. `cli` starts one of these, alone or,
+for `tidegate up`, with an autoscaler hooked to its feeds, beats and reloads.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from gateway.admin import StatsHub, make_app
+from gateway.backend import Backend, Limits
+from gateway.beats import BeatMaker
+from gateway.breaker import Endpoint
+from gateway.config import (
+    Address,
+    BackendConfig,
+    Config,
+    ConfigError,
+    Overrides,
+    Problem,
+    Role,
+    build_table,
+    check_role,
+    load,
+    watch,
+)
+from gateway.downstream import Downstream
+from gateway.endpoints import EndpointInfo, Endpoints, Feed, Prober
+from gateway.gateway import Gateway, ModelBackend
+from gateway.lag import LagWatcher
+from gateway.metrics import GatewayCollector, Sources
+from gateway.state import Snapshot, Status, snapshot
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 4096
+TICK = 0.05
+BEAT = 1.0
+"""Seconds."""
+
+
+def load_for(role: Role, path: Path, overrides: Overrides | None = None) -> Config:
+    """Read a configuration for one of the commands. Raises ConfigError with everything that is wrong with it."""
+    config = load(path, overrides)
+    problems = check_role(config, role)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+class Server:
+    """A gateway, from its first configuration to its last answer."""
+
+    def __init__(self, config: Config, role: Role, overrides: Overrides | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.config = config
+        self.role = role
+        self.gateway = Gateway(loop)
+        self.feeds: dict[str, Feed] = {}
+        """By Backend; whoever runs its pods publishes here."""
+        self.hub = StatsHub()
+        self.status = Status(
+            gateway=f"{socket.gethostname()}-{os.getpid()}",
+            version=version("tidegate"),
+            started=loop.time(),
+            config=str(config.path),
+        )
+        self.on_reload: Callable[[Config], Awaitable[None]] | None = None
+        """Told of each configuration after it was taken over."""
+        self.wanted: Callable[[], Mapping[str, int]] = dict
+        """The autoscaler's counts of replicas, where there is one in this process."""
+        self._overrides = overrides
+        self._loop = loop
+        self._beats = BeatMaker(self.status.gateway, loop.time())
+        self._lag = LagWatcher()
+        self._prober = Prober()
+        self._retiring: dict[str, ModelBackend] = {}
+        """Removed from the configuration with requests still in flight."""
+        self._listener: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.app = make_app(self.status, self.gateway.backends, self._registry(), self.hub, self._wanted)
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1.0)
+        self.gateway.on_nudge = self._nudge
+        self.gateway.on_suspect = self._suspect
+
+    # -- from start to stop
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigError when an address cannot be had."""
+        await self.apply(self.config)
+        await self._runner.setup()
+        await self._bind("admin", self.config.admin, self._listen_admin)
+        await self._bind("listen", self.config.listen, self._listen)
+        self._every("tick", TICK, self.gateway.tick)
+        self._every("beat", BEAT, self._beat)
+        self._lag.start()
+        self._tasks.append(self._loop.create_task(self._watch()))
+        # What lives now lives for good: the collector need not look at it again, nor look often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 50)
+
+    async def stop(self) -> None:
+        """Drain: take new requests for `drain.delay`, finish all for at most `drain.timeout`, end."""
+        drain = self.config.drain
+        self.status.draining = self.gateway.draining = True
+        logger.info("draining: %d connections, new ones for %g s", len(self.gateway.clients), drain.delay)
+        await asyncio.sleep(drain.delay)
+        if self._listener is not None:
+            self._listener.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain.timeout):
+                await self._until_idle()
+        await self._end()
+
+    async def _until_idle(self) -> None:
+        while True:
+            for client in list(self.gateway.clients):
+                client.shut()
+            if not self.gateway.clients:
+                return
+            await asyncio.sleep(TICK)
+
+    async def _end(self) -> None:
+        left = list(self.gateway.clients)
+        if left:
+            logger.warning("%d requests were not finished in time and are cut off", len(left))
+        for client in left:
+            client.reset()
+        await self._runner.cleanup()
+        self._lag.stop()
+        self._prober.stop()
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for backend in self.gateway.backends.values():
+            self._close_pools(backend)
+
+    # -- configuration
+
+    async def apply(self, config: Config) -> None:
+        """Take over a configuration."""
+        gateway, now = self.gateway, self.gateway.now()
+        for name, backend in config.backends.items():
+            self._put(name, backend, now)
+        previous = gateway.table if self.status.loaded else None
+        gateway.table = build_table(config, gateway.backends, previous)
+        gateway.head_timeout = config.defaults.timeouts.head
+        for name in gateway.backends.keys() - config.backends.keys():
+            self._remove(name, now)
+        self.config = config
+        warnings = [str(problem) for problem in config.warnings]
+        for warning in warnings:
+            logger.warning("%s", warning)
+        self.status.took_over(gateway.table.routes, time.time(), warnings)
+
+    def _put(self, name: str, config: BackendConfig, now: float) -> None:
+        gateway, limits = self.gateway, limits_of(config)
+        backend = gateway.backends.get(name) or self._retiring.pop(name, None)
+        if backend is None:
+            backend = Backend(name, limits, now)
+        else:
+            backend.revive()
+            gateway.hand_out(backend.relimit(limits, now), now)
+        gateway.backends[name] = backend
+        if name not in self.feeds:
+            feed = self.feeds[name] = Feed(name)
+            feed.subscribe(lambda news, backend=backend: self._on_news(backend, news))  # type: ignore[misc]
+        if config.target.urls is not None:
+            self.feeds[name].publish(_fixed(url) for url in config.target.urls)
+
+    def _remove(self, name: str, now: float) -> None:
+        backend = self.gateway.backends.pop(name)
+        self._retiring[name] = backend
+        self.gateway.apply(backend, backend.remove(now))
+
+    def _on_news(self, backend: ModelBackend, news: Endpoints) -> None:
+        self.gateway.apply(backend, backend.update(news, self.gateway.now()))
+
+    async def _watch(self) -> None:
+        async for _ in watch(self.config.path, self.config.digest):
+            try:
+                await self._reload()
+            except ConfigError as error:
+                problems = [str(problem) for problem in error.problems]
+                self.status.refused(problems, time.time())
+                for problem in problems:
+                    logger.error("%s", problem)  # noqa: TRY400  # the person's mistake needs no traceback
+                logger.error("the configuration was not taken over; the last good one stays in force")  # noqa: TRY400
+
+    async def _reload(self) -> None:
+        config = await asyncio.to_thread(load_for, self.role, self.config.path, self._overrides)
+        problems = list(self._unchangeable(config))
+        if problems:
+            raise ConfigError(problems)
+        await self.apply(config)
+        if self.on_reload is not None:
+            await self.on_reload(config)
+        logger.info(
+            "took over %s: %d routes, %d backends", config.path, len(config.routes), len(config.backends)
+        )
+
+    def _unchangeable(self, config: Config) -> list[Problem]:
+        found = []
+        for key in ("listen", "admin"):
+            old, new = getattr(self.config, key), getattr(config, key)
+            if old != new:
+                text = f"cannot change from {old} to {new} while running: restart Tidegate for that"
+                found.append(Problem(str(config.path), None, key, text))
+        return found
+
+    # -- listening
+
+    async def _bind(self, key: str, address: Address, bind: Callable[[Address], Awaitable[None]]) -> None:
+        try:
+            await bind(address)
+        except OSError as error:
+            words = os.strerror(error.errno).lower() if error.errno else str(error)
+            problem = Problem(str(self.config.path), None, key, f"cannot listen on {address}: {words}")
+            raise ConfigError([problem]) from error
+
+    async def _listen(self, address: Address) -> None:
+        self._listener = await self._loop.create_server(
+            lambda: Downstream(self.gateway), address.host or None, address.port, backlog=BACKLOG
+        )
+        names = [sock.getsockname() for sock in self._listener.sockets]
+        self.status.listen = tuple(str(Address(name[0], name[1])) for name in names)
+
+    async def _listen_admin(self, address: Address) -> None:
+        await web.TCPSite(self._runner, address.host or None, address.port).start()
+
+    @property
+    def admin_address(self) -> tuple[str, int]:
+        """Where the admin side listens, the port that was given for 0 included."""
+        host, port = self._runner.addresses[0][:2]
+        return host, port
+
+    # -- what happens all the time
+
+    def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        """Do `work` again and again, at times that do not drift."""
+        due = self._loop.time()
+
+        def run() -> None:
+            nonlocal due
+            due = max(due + seconds, self._loop.time())
+            self._timers[name] = self._loop.call_at(due, run)
+            work()
+
+        run()
+
+    def _beat(self) -> None:
+        now = self.gateway.now()
+        self.gateway.reap()
+        for name, backend in list(self._retiring.items()):
+            if not backend.in_flight:
+                del self._retiring[name], self.feeds[name]
+                self._close_pools(backend)
+        backends = [*self.gateway.backends.values(), *self._retiring.values()]
+        self.hub.publish(self._beats.beat(backends, now))
+
+    def _nudge(self, backend: ModelBackend) -> None:
+        # In a turn of its own: deciding is no part of handling the request that asked for it.
+        self._loop.call_soon(lambda: self.hub.publish(self._beats.nudge(backend)))
+
+    def _suspect(self, backend: ModelBackend, endpoint: Endpoint) -> None:
+        self._prober.watch(
+            endpoint,
+            wanted=lambda: backend.endpoints.get(endpoint.uid) is endpoint,
+            accepted=lambda: self.gateway.trust(backend, endpoint),
+        )
+
+    @staticmethod
+    def _close_pools(backend: ModelBackend) -> None:
+        for endpoint in backend.endpoints.values():
+            if endpoint.pool is not None:
+                endpoint.pool.close()
+
+    # -- views
+
+    def snapshot(self) -> Snapshot:
+        """What the live table shows."""
+        return snapshot(self.status, self.gateway.backends, self._loop.time())
+
+    def _wanted(self) -> Mapping[str, int]:
+        return self.wanted()
+
+    def _registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        sources = Sources(
+            backends=self.gateway.backends,
+            unrouted=self.gateway.unrouted,
+            connections=lambda: len(self.gateway.clients),
+            reloads=self.status.reloads,
+            loop_lag=self._lag.histogram,
+            version=self.status.version,
+        )
+        registry.register(GatewayCollector(sources))
+        self.registry = registry
+        return registry
+
+    def __repr__(self) -> str:
+        return f"<Server {self.role} {self.gateway!r}>"
+
+
+def limits_of(config: BackendConfig) -> Limits:
+    return Limits(
+        concurrency=config.concurrency,
+        depth=config.queue.depth,
+        queue_timeout=config.queue.timeout,
+        activation_timeout=config.activation_timeout,
+        hold=config.cancel == "hold",
+    )
+
+
+def _fixed(url: Address) -> EndpointInfo:
+    """A pod at a fixed URL is taken to be ready; the first refused connection tells otherwise."""
+    return EndpointInfo(uid=url.url, host=url.host, port=url.port, ready=True)

@@ -1,0 +1,295 @@
+"""What the gateway knows of itself, and two views of it: the JSON of `/v1/state` and the numbers of the live table.
+
+Core: told the time. `Status` is the one place where the server notes what happened (configurations, draining); `admin`, `metrics`
+and `live` read it. A view is made in pieces of bounded work, so that a thousand Backends never hold the loop: the edge
+that sends it lets others run between two pieces.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from gateway.backend import Backend
+from gateway.routing import PathRule, Route
+from gateway.stats import LATENCY_BOUNDS, quantile
+
+PIECE = 100
+"""Endpoints, Backends and Routes together that one piece of `/v1/state` shows, give or take one Backend: 0.5 ms or so."""
+MAX_ROWS = 50
+"""Backends in a Snapshot: more fit on no terminal, and counting them would hold the loop."""
+NOTHING_YET = (0,) * (len(LATENCY_BOUNDS) + 1)
+HORIZON = 10.0
+"""Seconds over which the live table's rates and quantiles are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """How an attempt to load a configuration went; `at` is seconds since the epoch."""
+
+    at: float
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+@dataclass(slots=True)
+class Status:
+    """What the server notes of itself as it happens. Times are monotonic seconds but for those of a Reload."""
+
+    gateway: str
+    version: str
+    started: float
+    config: str
+    """Where the configuration comes from, for people."""
+    listen: tuple[str, ...] = ()
+    """Addresses that clients connect to, `host:port`."""
+    draining: bool = False
+    routes: Mapping[str, Route[Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    loaded: Reload | None = None
+    """The configuration in force."""
+    last_reload: Reload | None = None
+    """The latest attempt, in force or not."""
+    reloads: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0})
+
+    def took_over(self, routes: Mapping[str, Route[Any]], at: float, warnings: Iterable[str] = ()) -> None:
+        """A configuration is in force from now on."""
+        self.routes = routes
+        self.warnings = tuple(warnings)
+        self.loaded = self.last_reload = Reload(at)
+        self.reloads["ok"] += 1
+
+    def refused(self, problems: Iterable[str], at: float) -> None:
+        """A configuration was not taken over; the one before, if any, stays in force."""
+        self.last_reload = Reload(at, tuple(problems))
+        self.reloads["failed"] += 1
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no client should be sent here; None when all is well."""
+        if self.draining:
+            return "draining"
+        return None if self.loaded else "configuration not loaded"
+
+    def __repr__(self) -> str:
+        return f"<Status {self.gateway} {self.not_ready or 'ready'} routes={len(self.routes)} reloads={self.reloads}>"
+
+
+# -- /v1/state
+
+
+def state_pieces(
+    status: Status, backends: Mapping[str, Backend[Any]], wanted: Mapping[str, int], now: float
+) -> Iterator[str]:
+    """The JSON text of `/v1/state`. Each Backend is as it is when its piece is made; one that comes later is left out."""
+    head = json.dumps(_head(status, now)).removesuffix("}")
+    routes = (json.dumps(_route(route)) for route in list(status.routes.values()))
+    yield f'{head}, "routes": ['
+    yield from _joined((text, 1) for text in routes)
+    yield '], "backends": {'
+    yield from _joined(_entry(backend, wanted.get(backend.name), now) for backend in list(backends.values()))
+    yield "}}\n"
+
+
+def _joined(entries: Iterable[tuple[str, int]]) -> Iterator[str]:
+    """Entries with commas between them, gathered into pieces by their sizes."""
+    gathered: list[str] = []
+    size, comma = 0, ""
+    for text, weight in entries:
+        gathered.append(comma + text)
+        size, comma = size + weight, ", "
+        if size >= PIECE:
+            yield "".join(gathered)
+            gathered, size = [], 0
+    yield "".join(gathered)
+
+
+def _head(status: Status, now: float) -> dict[str, Any]:
+    last = status.last_reload
+    return {
+        "gateway": status.gateway,
+        "version": status.version,
+        "uptime": round(max(0.0, now - status.started), 3),
+        "ready": status.not_ready is None,
+        "not_ready": status.not_ready,
+        "listen": status.listen,
+        "config": {
+            "path": status.config,
+            "loaded_at": status.loaded and _date(status.loaded.at),
+            "last_reload": last and {"at": _date(last.at), "ok": last.ok, "problems": last.problems},
+            "warnings": status.warnings,
+        },
+    }
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _route(route: Route[Any]) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "hosts": [host.decode("latin-1") for host in route.hosts],
+        "paths": [_path(rule) for rule in route.paths],
+        "split": route.split.weights,
+    }
+
+
+def _path(rule: PathRule) -> str | dict[str, str]:
+    """As it is written in a configuration."""
+    text = rule.value.decode("latin-1")
+    return text if rule.kind == "prefix" else {rule.kind: text}
+
+
+def _entry(backend: Backend[Any], wanted: int | None, now: float) -> tuple[str, int]:
+    view = json.dumps(backend_view(backend, wanted, now))
+    return f"{json.dumps(backend.name)}: {view}", 1 + len(backend.endpoints)
+
+
+def backend_view(backend: Backend[Any], wanted: int | None, now: float) -> dict[str, Any]:
+    """One Backend as `/v1/state` shows it; `wanted` is the autoscaler's count of replicas, where it is known."""
+    return {
+        "endpoints": [
+            {
+                "uid": endpoint.uid,
+                "address": f"{endpoint.host}:{endpoint.port}",
+                "ready": endpoint.ready,
+                "draining": endpoint.draining,
+                "suspect": endpoint.suspect,
+                "in_flight": endpoint.in_flight,
+            }
+            for endpoint in backend.endpoints.values()
+        ],
+        "in_flight": backend.in_flight,
+        "queued": backend.breaker.queued,
+        "limit": backend.limits.concurrency,
+        "queue_depth": backend.limits.depth,
+        "replicas": {"ready": ready_replicas(backend), "wanted": wanted},
+        "cannot_start": backend.activator.cannot_start,
+        "starting_for": starting_for(backend, now),
+    }
+
+
+def ready_replicas(backend: Backend[Any]) -> int:
+    """Pods that are ready and to stay. A suspect one counts: its connections fail here, but it says that it is ready."""
+    return sum(endpoint.ready and not endpoint.draining for endpoint in backend.endpoints.values())
+
+
+def starting_for(backend: Backend[Any], now: float) -> float | None:
+    """Seconds since somebody began to wait for a start; None while nobody does."""
+    began = backend.activator.began
+    return None if began is None else round(max(0.0, now - began), 3)
+
+
+# -- the live table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One Backend at one moment, in plain numbers."""
+
+    name: str
+    weights: tuple[tuple[str, int], ...]
+    """Route and weight, of each Route that names it."""
+    ready: int
+    draining: int
+    in_flight: int
+    queued: int
+    durations: tuple[int, ...]
+    """Counts of the histogram of all requests that ended so far, however, over all Routes."""
+    cannot_start: str | None
+    starting_for: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the live table shows but for the decisions. Immutable, so that another thread may draw it."""
+
+    at: float
+    status: str
+    uptime: float
+    listen: tuple[str, ...]
+    routes: tuple[Route[Any], ...]
+    rows: tuple[Row, ...]
+    more: int
+    """Backends that have no row."""
+
+
+def snapshot(status: Status, backends: Mapping[str, Backend[Any]], now: float) -> Snapshot:
+    """The gateway at this moment, its first MAX_ROWS Backends in detail."""
+    weights: dict[str, list[tuple[str, int]]] = {}
+    for route in status.routes.values():
+        for name, weight in route.split.weights.items():
+            weights.setdefault(name, []).append((route.name, weight))
+    shown = islice(backends.values(), MAX_ROWS)
+    return Snapshot(
+        now,
+        status.not_ready or "ready",
+        max(0.0, now - status.started),
+        status.listen,
+        tuple(status.routes.values()),
+        tuple(_row(backend, weights.get(backend.name, ()), now) for backend in shown),
+        max(0, len(backends) - MAX_ROWS),
+    )
+
+
+def _row(backend: Backend[Any], weights: Iterable[tuple[str, int]], now: float) -> Row:
+    durations = [traffic.duration.counts for traffic in backend.traffic.values()]
+    return Row(
+        backend.name,
+        tuple(weights),
+        ready_replicas(backend),
+        sum(1 for _ in backend.draining()),
+        backend.in_flight,
+        backend.breaker.queued,
+        tuple(map(sum, zip(*durations, strict=True))) or NOTHING_YET,
+        backend.activator.cannot_start,
+        starting_for(backend, now),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How one Backend did over a stretch of time; None where nothing was answered or nothing is known."""
+
+    per_second: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+
+
+class Rates:
+    """Rates and quantiles over the last HORIZON seconds of Snapshots."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, dict[str, Row]]] = deque()
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Take in a Snapshot. The oldest kept is the newest of those that are HORIZON seconds old or more."""
+        seen = self._seen
+        seen.append((snapshot.at, {row.name: row for row in snapshot.rows}))
+        while len(seen) > 1 and seen[1][0] <= snapshot.at - HORIZON:
+            seen.popleft()
+
+    def of(self, name: str) -> Rate:
+        """Over as much of the horizon as the Backend has been seen for."""
+        held = [(at, rows[name]) for at, rows in self._seen if name in rows]
+        if len(held) < 2 or held[0][0] == held[-1][0]:
+            return Rate()
+        (since, old), (until, new) = held[0], held[-1]
+        durations = [b - a for a, b in zip(old.durations, new.durations, strict=True)]
+        if min(durations) < 0:
+            return Rate()  # it was removed and came back: its counts began anew
+        return Rate(
+            sum(durations) / (until - since),
+            quantile(LATENCY_BOUNDS, durations, 0.5),
+            quantile(LATENCY_BOUNDS, durations, 0.99),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Rates over {self._seen[-1][0] - self._seen[0][0] if self._seen else 0:.1f} s>"

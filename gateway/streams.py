@@ -1,0 +1,75 @@
+"""What an Exchange and the two streams that it stands between promise each other.
+
+A stream speaks of heads, data, ends, resets and pauses, never of parsers or transports: HTTP/1.1 (`downstream`, `upstream`) is one
+pair of streams, another protocol would be another pair around the same `exchange`. Calls never wait, and none comes after a reset.
+"""
+
+from typing import Protocol
+
+from gateway.errors import GatewayError
+from gateway.http1 import RequestHead, ResponseHead
+from gateway.timers import Timed
+
+
+class ClientStream(Timed, Protocol):
+    """The client's side of one request, as the Exchange calls it."""
+
+    forwarded: bytes
+    """Whole header lines that tell the pod of the client."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """Pass on a 1xx answer."""
+
+    def respond(
+        self, head: ResponseHead, data: bytes, trailers: list[bytes], extra: list[bytes], *, ended: bool
+    ) -> None:
+        """Begin the answer; `extra` are pieces of whole header lines."""
+
+    def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Go on with the answer."""
+
+    def reset(self) -> None:
+        """Break off, so that the client cannot take what it has for the whole."""
+
+    def pause(self) -> None:
+        """Ask the client to send no more for now."""
+
+    def resume(self) -> None: ...
+
+
+class PodStream(Protocol):
+    """The pod's side of one request, as the Exchange calls it."""
+
+    def request(
+        self,
+        receiver: "Receiver",
+        head: RequestHead,
+        forwarded: bytes,
+        data: bytes,
+        trailers: list[bytes],
+        *,
+        ended: bool,
+    ) -> None:
+        """Begin the request; whatever comes of it goes to `receiver`."""
+
+    def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Go on with the request's body."""
+
+    def reset(self) -> None:
+        """Drop the request: the pod notices."""
+
+    def pause(self) -> None:
+        """Ask the pod to send no more for now."""
+
+    def resume(self) -> None: ...
+
+
+class Receiver(Protocol):
+    """The Exchange, as the pod's stream calls it."""
+
+    def on_interim(self, head: ResponseHead) -> None: ...
+    def on_head(self, head: ResponseHead, data: bytes, trailers: list[bytes], *, ended: bool) -> None: ...
+    def on_data(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None: ...
+    def on_lost(self, error: GatewayError) -> None: ...
+    def on_pod_blocked(self) -> None: ...
+    def on_pod_writable(self) -> None: ...

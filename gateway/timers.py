@@ -1,0 +1,58 @@
+"""Deadlines by the thousand on one coarse wheel, so that a request costs no timer of its own.
+
+Core: told the time. An item stands in at most one tick that matters: the earliest it asked for. When that comes it is asked
+again and may name a later time, so moving a deadline further away costs nothing: the usual case of a request that is in time.
+`server` turns the wheel, `downstream` and `exchange` ride on it.
+"""
+
+from math import ceil, inf
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """Something with a deadline."""
+
+    scheduled: float
+    """The time at which the wheel will ask next; the wheel writes it. Starts as infinity."""
+
+    def on_time(self, now: float) -> float:
+        """Do what is due; return the next time to ask, or infinity for none."""
+
+
+class TimerWheel:
+    """Items by tick. A deadline is kept to within one tick, and is never early."""
+
+    def __init__(self, now: float, tick: float = 0.05) -> None:
+        self.tick = tick
+        """Seconds."""
+        self._slots: dict[int, set[Timed]] = {}
+        self._turned = int(now / tick)
+
+    def arm(self, item: Timed, when: float) -> None:
+        """Ask `item` at `when` or sooner; nothing to do if it will be asked before that anyway."""
+        if when >= item.scheduled:
+            return
+        slot = max(ceil(when / self.tick), self._turned + 1)
+        item.scheduled = when
+        self._slots.setdefault(slot, set()).add(item)
+
+    def disarm(self, item: Timed) -> None:
+        """Forget an item whose life is over, so that the wheel does not keep it until its time would have come."""
+        slot = self._slots.get(ceil(item.scheduled / self.tick)) if item.scheduled < inf else None
+        if slot is not None:
+            slot.discard(item)
+        item.scheduled = inf
+
+    def turn(self, now: float) -> None:
+        """Ask everything that is due by `now`."""
+        due = int(now / self.tick)
+        for slot in range(self._turned + 1, due + 1):
+            self._turned = slot
+            for item in self._slots.pop(slot, ()):
+                # An item that was armed earlier since then stands in an earlier slot and was asked there.
+                if item.scheduled <= slot * self.tick:
+                    item.scheduled = inf
+                    self.arm(item, item.on_time(now))
+
+    def __repr__(self) -> str:
+        return f"<TimerWheel {sum(map(len, self._slots.values()))} items, {len(self._slots)} slots>"

@@ -1,0 +1,326 @@
+"""The pod's side: one HTTP/1.1 connection to a pod, and the pool of those that wait for work.
+
+A connection serves one Exchange at a time. What the parser finds is collected while it runs and acted on only when
+`feed_data` has returned, since some faults show late. A finished connection is back in its pool before the Exchange hears of
+the end, so that whoever gets the freed slot finds it. `exchange` drives this; nothing here knows the client.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httptools
+
+from gateway.errors import UPSTREAM_INVALID, UPSTREAM_RESET, GatewayError
+from gateway.http1 import KEEP, RESPONSE_FIELDS, RequestHead, ResponseHead, chunk, last_chunk
+from gateway.streams import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+IDLE_SECONDS = 4.0
+"""A pooled connection is not used after this long: uvicorn and Node close theirs after 5 s, and a request must not cross that."""
+MOST_IDLE = 256
+CRLF = b"\r\n"
+COLON = b": "
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to a pod."""
+
+    __slots__ = (
+        "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_head", "_interims",
+        "_keep_alive", "_parser", "_parsing", "_paused", "_receiver", "_request_done", "_surplus",
+        "_trailers", "idle_since", "pool", "transport",
+    )  # fmt: skip
+
+    def __init__(self, pool: "ConnectionPool") -> None:
+        # For the connection
+        self.pool = pool
+        self.transport: Any = None
+        """An asyncio.Transport from `connection_made` on; typed loosely, as uvloop's is no subclass of it."""
+        self.idle_since = 0.0
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._receiver: Receiver | None = None
+        self._paused = False
+        # For one request
+        self._chunked_request = False
+        self._for_head = False
+        self._request_done = False
+        # For one response
+        self._parsing: ResponseHead | None = None
+        self._interims: list[ResponseHead] = []
+        self._head: ResponseHead | None = None
+        self._delivered = False
+        self._body: list[bytes] = []
+        self._trailers: list[bytes] = []
+        self._complete = False
+        self._keep_alive = False
+        self._surplus = False
+
+    # -- what an Exchange asks for
+
+    def request(
+        self,
+        receiver: Receiver,
+        head: RequestHead,
+        forwarded: bytes,
+        data: bytes,
+        trailers: list[bytes],
+        *,
+        ended: bool,
+    ) -> None:
+        """Send a request's head and what there is of its body."""
+        self._receiver = receiver
+        self._chunked_request = head.chunked
+        self._for_head = head.method == b"HEAD"
+        self._request_done = ended
+        self._delivered = self._complete = self._surplus = False
+        self._head = None
+        payload = head.render(self.pool.authority, forwarded)
+        if head.has_body:
+            payload += self._framed(data, trailers, ended=ended)
+        self.transport.write(payload)
+
+    def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
+        """Send more of the request's body."""
+        self._request_done = ended
+        framed = self._framed(data, trailers, ended=ended)
+        if framed:
+            self.transport.write(framed)
+
+    def reset(self) -> None:
+        """Drop the request: the pod sees its connection close."""
+        self._receiver = None
+        self.transport.abort()
+
+    def abandon(self) -> None:
+        """Close it if it was ever opened."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause(self) -> None:
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _framed(self, data: bytes, trailers: list[bytes], *, ended: bool) -> bytes:
+        if not self._chunked_request:
+            return data
+        return chunk(data) + last_chunk(trailers) if ended else chunk(data)
+
+    # -- what the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._receiver is None:
+            # A pod that talks unasked, or goes on after its answer: nothing it says can be trusted.
+            self.transport.abort()
+            return
+        error: GatewayError | None = None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            error = GatewayError(UPSTREAM_INVALID, "the pod switched protocols without being asked to")
+        except httptools.HttpParserError as failure:
+            if not self._complete:
+                error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
+            self._surplus = True
+        self._deliver(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.pool.forget(self)
+        receiver, self._receiver = self._receiver, None
+        self._parser = None  # the parser refers to this object
+        if receiver is None:
+            return
+        head = self._head
+        if (
+            exc is None
+            and head is not None
+            and self._delivered
+            and not head.chunked
+            and head.content_length < 0
+        ):
+            receiver.on_data(b"", [], ended=True)
+        else:
+            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)))
+
+    def pause_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.on_pod_blocked()
+
+    def resume_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.on_pod_writable()
+
+    def _how_lost(self, exc: Exception | None) -> str:
+        when = "in the middle of its answer" if self._delivered else "before it answered"
+        return f"{self.pool.name} closed the connection {when}{f' ({exc})' if exc else ''}"
+
+    # -- what the parser finds
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:
+            if RESPONSE_FIELDS[name] == KEEP:
+                self._trailers += (name, COLON, value, CRLF)
+            return
+        head = self._parsing
+        if head is None:
+            head = self._parsing = ResponseHead()
+        action = RESPONSE_FIELDS[name]
+        if action == KEEP:
+            head.fields += (name, COLON, value, CRLF)
+        else:
+            head.note(action, value)
+
+    def on_headers_complete(self) -> None:
+        head = self._parsing or ResponseHead()
+        self._parsing = None
+        head.status = self._parser.get_status_code()
+        head.drop_named()
+        if self._head is not None:
+            self._surplus = True
+        elif head.status < 200:
+            self._interims.append(head)
+        else:
+            self._head = head
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._head is not None and not self._complete:
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()
+
+    def _deliver(self, error: GatewayError | None) -> None:
+        """Hand over what one read brought, in the order in which it came."""
+        receiver = self._receiver
+        assert receiver is not None  # noqa: S101  # data_received has looked
+        if self._interims:
+            self._deliver_interims(receiver)
+        head = self._head
+        body = self._body
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        if head is not None:
+            if self._for_head and not self._complete:
+                self._end_without_body(data)
+                data = b""
+            ended = self._complete and error is None
+            trailers = self._trailers
+            if ended:
+                self._finish()
+            if not self._delivered:
+                self._delivered = True
+                if head.fault is not None:
+                    error = GatewayError(UPSTREAM_INVALID, head.fault)
+                elif error is None:
+                    receiver.on_head(head, data, trailers, ended=ended)
+            elif error is None and (data or ended):
+                receiver.on_data(data, trailers, ended=ended)
+        if error is not None:
+            self.reset()
+            receiver.on_lost(error)
+
+    def _deliver_interims(self, receiver: "Receiver") -> None:
+        interims, self._interims = self._interims, []
+        for head in interims:
+            receiver.on_interim(head)
+
+    def _end_without_body(self, data: bytes) -> None:
+        """An answer to HEAD ends at its head, whatever it says of a body; the parser would wait for one, so it is replaced."""
+        self._complete = True
+        self._surplus = self._surplus or bool(data)
+        self._keep_alive = (self._head is not None) and b"close" not in (self._head.connection or b"")
+        self._parser = httptools.HttpResponseParser(self)
+
+    def _finish(self) -> None:
+        """The answer is whole: go back to the pool, or close."""
+        self._receiver = None
+        self._trailers = []
+        self.resume()
+        if self._keep_alive and self._request_done and not self._surplus and not self.transport.is_closing():
+            self.pool.put(self)
+        else:
+            self.transport.close()
+
+    def __repr__(self) -> str:
+        state = "idle" if self._receiver is None else "busy"
+        return f"<Upstream {self.pool.name} {state}>"
+
+
+class ConnectionPool:
+    """The connections to one pod that wait for work; the last one in is the first one out, so that the others may age."""
+
+    def __init__(self, host: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.host = host
+        self.port = port
+        self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.authority = self.name.encode()
+        self.closed = False
+        self._loop = loop
+        self._idle: list[Upstream] = []
+
+    @property
+    def idle(self) -> "Sequence[Upstream]":
+        return self._idle
+
+    def take(self, now: float) -> Upstream | None:
+        """A connection that can be used at once, or None."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if now - connection.idle_since < IDLE_SECONDS and not connection.transport.is_closing():
+                return connection
+            connection.transport.close()
+        return None
+
+    async def dial(self, timeout: float) -> Upstream:
+        """A new connection. Raises OSError, or TimeoutError after `timeout` seconds (0: the system's own)."""
+        connection = Upstream(self)
+        try:
+            async with asyncio.timeout(timeout or None):
+                await self._loop.create_connection(lambda: connection, self.host, self.port)
+        except BaseException:
+            # Cancelled or late in the very turn in which the connection came: nobody else knows of it.
+            connection.abandon()
+            raise
+        return connection
+
+    def put(self, connection: Upstream) -> None:
+        """Take a connection back, or close it when there is no use for it."""
+        if self.closed or len(self._idle) >= MOST_IDLE:
+            connection.transport.close()
+        else:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+
+    def forget(self, connection: Upstream) -> None:
+        """A connection was lost, maybe an idle one."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def reap(self, now: float) -> None:
+        """Close those that have aged. The oldest stand in front."""
+        idle = self._idle
+        while idle and now - idle[0].idle_since >= IDLE_SECONDS:
+            idle.pop(0).transport.close()
+
+    def close(self) -> None:
+        """Close the idle ones now and the busy ones as they finish."""
+        self.closed = True
+        for connection in self._idle:
+            connection.transport.close()
+        self._idle.clear()
+
+    def __repr__(self) -> str:
+        return f"<ConnectionPool {self.name} idle={len(self._idle)}{' closed' if self.closed else ''}>"
