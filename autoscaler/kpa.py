@@ -6,7 +6,7 @@ decided on current counts, holds while data are missing, bounds, and the wait be
 
 Invariants: the count stays in its bounds; it never falls in panic, nor while any of the last stable window's data are
 missing (a restart has seen none yet); zero only after a whole idle window plus grace. Pure: State goes in, State comes out.
-Told by `controller`, which gives the result to `plan`. Times are seconds whose zero is the epoch, as in `window`.
+Told by `target`, which gives the result to `plan`. Times are seconds whose zero is the epoch, as in `window`.
 """
 
 import math

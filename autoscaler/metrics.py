@@ -42,7 +42,7 @@ class AutoscalerCollector(Collector):
         yield Family(name, text, "gauge", labels, self._observed)
         text = "The metric's value per pod that is aimed at."
         yield each("target", text, "gauge", lambda target: target.spec.target)
-        yield decided("panic", "1 while a burst holds the count up.", lambda decision: decision.panic)
+        yield decided("panic", "1 while a burst holds the count up.", lambda decision: int(decision.panic))
         yield each("decisions", "Decisions made.", "counter", lambda target: target.decisions)
         yield each(
             "scaling_errors", "Attempts to scale that failed.", "counter", lambda target: target.errors

@@ -4,7 +4,7 @@ A pod leaves in three steps, so that no request is lost: it is marked draining; 
 and idle; the count is lowered by it, naming it. A pod that is wanted again is unmarked, unless the count already cost it.
 
 Invariants: only a marked pod with nothing in flight is removed; pods without the mark are never fewer than what is
-desired or what exists, whichever is less; planning on the result of a plan gives nothing new. Told by `controller`.
+desired or what exists, whichever is less; planning on the result of a plan gives nothing new. Told by `target`.
 """
 
 from collections.abc import Collection
@@ -83,7 +83,7 @@ class Scaler(Protocol):
     """Reads and sets one target's replica count. Implemented by local processes and by the cluster."""
 
     def observe(self) -> TargetState:
-        """What is known now, without waiting; `in_flight` and `drained` are filled in by the controller."""
+        """What is known now, without waiting; `in_flight` and `drained` are filled in by `target`."""
 
     async def drain(self, uids: Collection[str]) -> None:
         """Mark pods so that gateways send them nothing new."""

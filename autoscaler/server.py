@@ -229,9 +229,9 @@ async def _follow_file(
         try:
             new = await asyncio.to_thread(_load, config.path, overrides)
         except ConfigError as error:
-            logger.error("the configuration was not taken over, the one before stays in force")  # noqa: TRY400
             for problem in error.problems:
-                logger.error("%s", problem)  # noqa: TRY400
+                logger.error("%s", problem)  # noqa: TRY400 (the person's mistake needs no traceback)
+            logger.error("the configuration was not taken over; the last good one stays in force")  # noqa: TRY400
             continue
         if new.autoscaler.admin != config.autoscaler.admin:
             logger.warning("autoscaler.admin %s is used from the next start on", new.autoscaler.admin)

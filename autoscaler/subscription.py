@@ -45,7 +45,7 @@ async def subscribe(
                     receive(beat)
                 problem = "the gateway ended the stream"
                 left()
-            except (aiohttp.ClientError, OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever a stream brings, the next try may be better)
                 problem = str(error) or type(error).__name__
             if problem != reason:
                 logger.warning("stats of %s: %s; trying again", url, problem)

@@ -5,7 +5,7 @@ into buckets aligned to the epoch, a gap counts as zeros, and a window that is o
 the part that was. The stable and the panic window are two Windows that are told the same data.
 
 Invariants: a ring never holds a bucket older than its length; reading changes nothing. `now` is in seconds whose
-zero is the epoch, since the buckets are aligned to it. Told by `collector`, read by `controller`; `kpa` keeps a MaxWindow.
+zero is the epoch, since the buckets are aligned to it. Told and read by `collector`; `kpa` keeps a MaxWindow.
 """
 
 import math

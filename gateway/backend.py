@@ -127,12 +127,20 @@ class Backend(Generic[R]):
 
         Raises GatewayError: queue_full, cannot_start, or backend_removed.
         """
-        self._refuse_if_hopeless(now)
+        self._refuse_if_hopeless()
+        if self.breaker.full:
+            detail = f"backend {self.name} has {self.breaker.queued} requests waiting, its queue's depth"
+            raise GatewayError(QUEUE_FULL, detail, self._retry_after(now))
         self.stats.begun += 1
         self._queue(waiter, now)
 
     def again(self, waiter: Waiter[R], endpoint: Endpoint, now: float) -> list[tuple[Waiter[R], Endpoint]]:
-        """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants."""
+        """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants.
+
+        Raises GatewayError: cannot_start, or backend_removed; then it still holds its slot.
+        """
+        if not self.breaker.available:
+            self._refuse_if_hopeless()
         self.stats.in_flight.add(-1, now)
         self.breaker.release(endpoint)
         self._queue(waiter, now, first=True)
@@ -211,16 +219,20 @@ class Backend(Generic[R]):
         self.removed = False
 
     def expire(self, now: float) -> list[tuple[Waiter[R], GatewayError]]:
-        """Take out whoever has waited too long. O(1) when nobody has: the first has waited longest."""
+        """Take out whoever has waited too long. O(1) when nobody has: the first has waited longest, but for those that were put
+        back in front: their time began anew.
+        """
         expired: list[tuple[Waiter[R], GatewayError]] = []
-        while (waiter := self.breaker.first()) is not None:
+        for waiter in self.breaker.waiters():
             error = self._overdue(waiter, now)
-            if error is None:
+            if error is not None:
+                expired.append((waiter, error))
+            elif not waiter.avoid:
                 break
+        for waiter, _ in expired:
             self.breaker.withdraw(waiter)
             self._unqueued(waiter, now)
             self.stats.ended += 1
-            expired.append((waiter, error))
         if expired and not self.breaker.queued:
             self._start_over("timeout", now)
         return expired
@@ -258,14 +270,11 @@ class Backend(Generic[R]):
         stats.wait_seconds += waited
         stats.queue_wait.observe(waited)
 
-    def _refuse_if_hopeless(self, now: float) -> None:
+    def _refuse_if_hopeless(self) -> None:
         if self.removed:
             raise GatewayError(BACKEND_REMOVED, f"backend {self.name} was removed from the configuration", 1)
         if self.activator.cannot_start is not None and not self.breaker.available:
             raise GatewayError(CANNOT_START, self.activator.cannot_start)
-        if self.breaker.full:
-            detail = f"backend {self.name} has {self.breaker.queued} requests waiting, its queue's depth"
-            raise GatewayError(QUEUE_FULL, detail, self._retry_after(now))
 
     def _retry_after(self, now: float) -> float:
         """When the one that has waited longest will have gone at the latest, as a coarse guess; at least a second."""

@@ -4,7 +4,7 @@ Core: told the time. Keeps the last readings per Backend; an idle Backend costs 
 `server` makes a beat each second, `admin` streams them, the autoscaler's collector adds them up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.backend import Backend
@@ -28,8 +28,10 @@ class BeatMaker:
         duration, self._last = now - self._last, now
         stats: dict[str, Stat] = {}
         draining: dict[str, dict[str, int]] = {}
+        # Readings of Backends that are gone go with them: one that comes back under the same name counts from zero.
+        last, self._readings = self._readings, {}
         for backend in backends:
-            stat = self._stat(backend, now)
+            stat = self._stat(backend, last, now)
             if stat is not None:
                 stats[backend.name] = stat
             marked = {endpoint.uid: endpoint.in_flight for endpoint in backend.draining()}
@@ -42,9 +44,9 @@ class BeatMaker:
         stat = Stat(in_flight=backend.in_flight, queued=backend.breaker.queued, endpoints=_busy(backend))
         return Beat(self.gateway, self.seq, 0.0, {backend.name: stat}, nudge=True)
 
-    def _stat(self, backend: Backend[Any], now: float) -> Stat | None:
+    def _stat(self, backend: Backend[Any], last: Mapping[str, Reading], now: float) -> Stat | None:
         new = _read(backend, now)
-        old = self._readings.get(backend.name, (0.0, 0.0, 0, 0, 0, 0.0))
+        old = last.get(backend.name, (0.0, 0.0, 0, 0, 0, 0.0))
         self._readings[backend.name] = new
         if new == old and not backend.in_flight and not backend.breaker.queued:
             return None

@@ -31,8 +31,8 @@ class Downstream(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_acting", "_ahead", "_blocked", "_chunked", "_closing", "_current", "_due", "_exchange", "_gateway", "_in_head",
-        "_keep", "_reader", "_reading", "forwarded", "scheduled", "transport",
+        "_acting", "_ahead", "_blocked", "_choked", "_chunked", "_closing", "_current", "_due", "_exchange", "_gateway",
+        "_in_head", "_keep", "_reader", "_reading", "forwarded", "scheduled", "transport",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway) -> None:
@@ -47,11 +47,13 @@ class Downstream(asyncio.Protocol):
         self._closing = False
         """Nothing more is read from this client."""
         self._ahead = b""
-        self._in_head = False
-        """The next request's head has begun, and its deadline is set."""
+        self._in_head = True
+        """The next request's head has begun, and its deadline is set; the first one's begins with the connection."""
         self._reading = True
         self._blocked = False
         """The Exchange can take no more of the body for now."""
+        self._choked = False
+        """The client has not yet taken what was written: no next request begins."""
         self._acting = False
         # For the request that is being answered
         self._current: Incoming | None = None
@@ -72,10 +74,13 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        if self._exchange is not None and not self._reader.receiving:
-            self._keep_ahead(data)
+        current = self._current
+        if self._ahead or (self._choked if current is None else current.complete):
+            self._ahead += data
+            self._govern_reading()
         else:
-            self._read(data)
+            self._reader.feed(data)
+            self._act()
 
     def eof_received(self) -> bool | None:
         # A client that closes its side has gone, even after a whole request; nginx takes it so as well.
@@ -91,12 +96,16 @@ class Downstream(asyncio.Protocol):
         self._reader.close()
 
     def pause_writing(self) -> None:
+        self._choked = True
         if self._exchange is not None:
             self._exchange.on_blocked()
 
     def resume_writing(self) -> None:
+        self._choked = False
         if self._exchange is not None:
             self._exchange.on_writable()
+        else:
+            self._act()
 
     def _leave(self) -> None:
         exchange, self._exchange = self._exchange, None
@@ -107,14 +116,6 @@ class Downstream(asyncio.Protocol):
 
     # -- from requests to Exchanges
 
-    def _read(self, data: bytes) -> None:
-        reader = self._reader
-        reader.feed(data)
-        self._act()
-        if reader.partial and not self._in_head:
-            self._in_head = True
-            self._wait_for_head()
-
     def _act(self) -> None:
         """Bring the running request forward; begin the next ones, until one has to wait for its answer."""
         if self._acting:
@@ -122,17 +123,28 @@ class Downstream(asyncio.Protocol):
         self._acting = True
         if self._exchange is not None and self._current is not None:
             self._continue(self._exchange, self._current)
-        while self._exchange is None and not self._closing:
-            reader = self._reader
-            if reader.inbox:
+        reader = self._reader
+        while not self._closing:
+            idle = self._exchange is None
+            if idle and self._choked:
+                break
+            if idle and reader.inbox:
                 self._begin(reader.inbox.popleft())
-            elif self._ahead and not reader.ended:
-                ahead, self._ahead = self._ahead, b""
-                reader.feed(ahead)
+            elif self._ahead and (idle or (reader.receiving and not reader.inbox)) and not reader.ended:
+                self._read_ahead()
             else:
                 break
         self._acting = False
+        if self._exchange is None and reader.partial and not self._in_head:
+            self._in_head = True
+            self._wait_for_head()
         self._govern_reading()
+
+    def _read_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, b""
+        self._reader.feed(ahead)
+        if self._exchange is not None and self._current is not None:
+            self._continue(self._exchange, self._current)
 
     def _continue(self, exchange: Exchange, current: Incoming) -> None:
         if current.error is not None:
@@ -151,10 +163,6 @@ class Downstream(asyncio.Protocol):
             exchange.fail(incoming.error)
         else:
             exchange.start(incoming.take(), incoming.trailers, ended=incoming.complete)
-
-    def _keep_ahead(self, data: bytes) -> None:
-        self._ahead += data
-        self._govern_reading()
 
     # -- what the Exchange asks for
 
@@ -215,10 +223,11 @@ class Downstream(asyncio.Protocol):
         """Break the connection so that the client cannot take what it has for the whole: a reset, not an end."""
         self._exchange = self._current = None
         self._closing = True
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+        if not self.transport.is_closing():
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
 
     def pause(self) -> None:
         self._blocked = True
@@ -244,11 +253,12 @@ class Downstream(asyncio.Protocol):
         current = self._current
         self._exchange = self._current = None
         self._blocked = False
-        if self._keep:
+        if self._keep and not self._gateway.draining:
             self._wait_for_request()
             self._act()
         else:
-            self._close(linger=current is not None and not current.complete)
+            unread = self._ahead or self._reader.inbox or self._reader.partial
+            self._close(linger=bool(unread) or (current is not None and not current.complete))
 
     def _close(self, *, linger: bool) -> None:
         self._closing = True

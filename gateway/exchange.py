@@ -10,21 +10,19 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.breaker import Endpoint, Waiter
+from gateway.deadlines import Deadlines
 from gateway.errors import (
-    BODY_TIMEOUT,
     CLIENT_CLOSED,
     CONNECT_FAILED,
     IDLE_TIMEOUT,
-    METHOD_NOT_ALLOWED,
     NO_ROUTE,
     REQUEST_TIMEOUT,
-    RESPONSE_TIMEOUT,
     UPSTREAM_RESET,
     GatewayError,
     Reason,
 )
 from gateway.gateway import Gateway, ModelBackend, Seeker
-from gateway.http1 import RequestHead, ResponseHead, problem
+from gateway.http1 import RequestHead, ResponseHead, capabilities, problem
 from gateway.streams import ClientStream, PodStream
 
 if TYPE_CHECKING:
@@ -38,20 +36,18 @@ REFUSED_MOST = 3
 """Endpoints that may refuse one request before it is answered 502."""
 
 
-class Exchange:
+class Exchange(Deadlines):
     """One request on its way, from its complete head to its last byte or its failure."""
 
     __slots__ = (
-        "_backend", "_begun", "_client", "_cold", "_counted", "_dialling", "_due", "_endpoint", "_expose",
-        "_failed", "_fresh", "_gateway", "_head", "_held", "_held_bytes", "_late", "_over", "_pod",
-        "_refused", "_request_done", "_reset_once", "_responded", "_status", "_timeouts", "_total_due",
-        "_traffic", "_trailers", "_waiter", "scheduled",
+        "_backend", "_begun", "_cold", "_counted", "_dialling", "_endpoint", "_expose", "_failed", "_head", "_held",
+        "_held_bytes", "_pod", "_refused", "_resets", "_status", "_traffic", "_trailers", "_waiter",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, client: ClientStream, head: RequestHead) -> None:
         self.scheduled = inf
         self._gateway = gateway
-        self._client: ClientStream | None = client
+        self._client = client
         self._head = head
         self._begun = gateway.now()
         self._timeouts = gateway.timeouts
@@ -63,17 +59,17 @@ class Exchange:
         self._held_bytes = 0
         self._trailers: list[bytes] = []
         self._request_done = False
-        # Where it stands: waiting, dialling or sent
+        # Where it stands: waiting, dialling, or sent
         self._waiter: Waiter[Seeker] | None = None
         self._endpoint: Endpoint | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._pod: PodStream | None = None
+        self._pod_blocked = False
         self._cold: float | None = None
         # Earlier tries
         self._failed: list[Endpoint] = []
         self._refused = 0
-        self._reset_once = False
-        self._fresh = False
+        self._resets = 0
         # The end
         self._responded = False
         self._status = 0
@@ -81,7 +77,7 @@ class Exchange:
         self._over = False
         self._due = inf
         self._total_due = inf
-        self._late: Reason = REQUEST_TIMEOUT
+        self._late = REQUEST_TIMEOUT
         if head.request_id is None:
             head.request_id = gateway.new_request_id()
 
@@ -95,12 +91,12 @@ class Exchange:
         self._trailers = trailers
         if data:
             self._hold(data)
-        if head.target == b"*" or head.method == b"CONNECT":
+        if head.target == b"*":
             self._answer_ourselves()
             return
         route = gateway.table.match(head.host or b"", head.target)
         if route is None:
-            self.fail(GatewayError(NO_ROUTE, f"no route matches {_where(head)}"))
+            self.fail(GatewayError(NO_ROUTE, f"no route matches {head.place}"))
             return
         self._backend = backend = route.choose()
         self._traffic = backend.traffic_of(route.name)
@@ -137,7 +133,7 @@ class Exchange:
         if hold and self._pod is not None and self._request_done:
             # The server computes on whether or not anybody listens: its slot is taken until it has answered.
             self._count(CLIENT_CLOSED.status, CLIENT_CLOSED, now)
-            self._gateway.wheel.arm(self, self._next())
+            self._arm(self._next())
             self._pod.resume()
             return
         self._finish(CLIENT_CLOSED.status, CLIENT_CLOSED, now)
@@ -150,16 +146,6 @@ class Exchange:
     def on_writable(self) -> None:
         if self._pod is not None:
             self._pod.resume()
-
-    def on_time(self, now: float) -> float:
-        """The wheel asks: is something overdue? Returns the next time to ask."""
-        if self._over:
-            return inf
-        if now >= self._total_due:
-            self.fail(GatewayError(REQUEST_TIMEOUT, f"took longer than {self._timeouts.request:g} s in all"))
-        elif now >= self._due:
-            self.fail(GatewayError(self._late, f"nothing came for {self._patience():g} s"))
-        return self._next()
 
     def fail(self, error: GatewayError) -> None:
         """End early: with an answer of our own, or, past the response head, with a broken connection."""
@@ -234,42 +220,36 @@ class Exchange:
         self._pod = None
         if self._over:
             return
-        head = self._head
-        safe = head.method in {b"GET", b"HEAD"} and not head.has_body
-        if (
-            error.reason is UPSTREAM_RESET
-            and safe
-            and not (self._responded or self._reset_once or self._client is None)
-        ):
-            # Nothing of an answer has come and asking again changes nothing: one more try, on a connection of its own.
-            self._reset_once = self._fresh = True
-            self._try_again("reset")
-        else:
+        backend, endpoint = self._backend, self._endpoint
+        if backend is None or endpoint is None or not self._may_ask_again(error):
             self.fail(error)
+            return
+        if self._resets:
+            # A process that dies closes its connections before its listener: a new one may have been accepted in between.
+            self._gateway.suspect(backend, endpoint)
+        self._resets += 1
+        self._try_again("reset")
 
     def on_pod_blocked(self) -> None:
         """The pod reads more slowly than the client sends."""
+        self._pod_blocked = True
         if self._client is not None:
             self._client.pause()
 
     def on_pod_writable(self) -> None:
+        self._pod_blocked = False
+        if not self._over:
+            self._expect_progress()
         if self._client is not None:
             self._client.resume()
 
     # -- inside
 
     def _answer_ourselves(self) -> None:
-        """OPTIONS * asks about the gateway itself; CONNECT would make it an open proxy."""
-        if self._head.method == b"CONNECT":
-            self.fail(GatewayError(METHOD_NOT_ALLOWED, "CONNECT is not supported: this is no forward proxy"))
-            return
-        client, now = self._client, self._gateway.now()
-        head = ResponseHead(200)
-        head.content_length = 0
-        head.fields += (b"allow", b": ", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", b"\r\n")
-        self._finish(200, None, now)
+        client = self._client
+        self._finish(200, None, self._begun)
         if client is not None:
-            client.respond(head, b"", [], self._extra(), ended=True)
+            client.respond(capabilities(), b"", [], self._extra(), ended=True)
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)
@@ -290,7 +270,7 @@ class Exchange:
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
         pool = endpoint.pool or self._gateway.pool(endpoint)
-        pod = None if self._fresh else pool.take(now)
+        pod = None if self._resets else pool.take(now)
         if pod is None:
             self._dialling = self._gateway.loop.create_task(self._dial(endpoint))
         else:
@@ -318,18 +298,35 @@ class Exchange:
         else:
             self.fail(GatewayError(CONNECT_FAILED, f"{endpoint.host}:{endpoint.port}: {why}"))
 
+    def _may_ask_again(self, error: GatewayError) -> bool:
+        """Nothing of an answer has come, and asking again changes nothing; of two pods at most, so that a request which
+        kills its pod does not kill them all.
+        """
+        head = self._head
+        if error.reason is not UPSTREAM_RESET or self._responded or self._client is None:
+            return False
+        if head.has_body or head.method not in {b"GET", b"HEAD"}:
+            return False
+        return self._resets == 0 or (self._resets == 1 and self._failed[-1] is self._endpoint)
+
     def _try_again(self, why: str) -> None:
         backend, endpoint = self._backend, self._endpoint
         assert backend is not None  # noqa: S101  # it had an Endpoint of it
         assert endpoint is not None  # noqa: S101
         now = self._gateway.now()
+        self._failed.append(endpoint)
+        waiter = Waiter[Seeker](self, now, self._failed)
+        try:
+            granted = backend.again(waiter, endpoint, now)
+        except GatewayError as error:
+            self.fail(error)
+            return
         retries = backend.stats.retries
         retries[why] = retries.get(why, 0) + 1
         self._endpoint = None
+        self._waiter = waiter
         self._due = inf
-        self._failed.append(endpoint)
-        self._waiter = Waiter[Seeker](self, now, self._failed)
-        self._gateway.hand_out(backend.again(self._waiter, endpoint, now), now)
+        self._gateway.hand_out(granted, now)
         self._gateway.waits(backend)
 
     def _send(self, pod: PodStream, now: float) -> None:
@@ -338,9 +335,10 @@ class Exchange:
         held = self._held
         data = held[0] if len(held) == 1 else b"".join(held)
         forwarded = client.forwarded if client is not None else b""
-        pod.request(self, self._head, forwarded, data, self._trailers, ended=self._request_done)
         if self._held_bytes > HELD_MOST and client is not None:
+            # Before anything is written: the pod may ask to pause again.
             client.resume()
+        pod.request(self, self._head, forwarded, data, self._trailers, ended=self._request_done)
         if self._head.has_body:
             # What was sent cannot be sent again; a request without a body needs nothing kept.
             self._held = []
@@ -360,19 +358,21 @@ class Exchange:
         if self._counted:
             return
         self._counted = True
-        self._traffic.count(status)
-        self._traffic.duration.observe(now - self._begun)
+        traffic = self._traffic
+        traffic.count(status)
+        traffic.duration.observe(now - self._begun)
         if reason is not None:
-            reasons = self._traffic.reasons
-            reasons[reason.slug] = reasons.get(reason.slug, 0) + 1
+            traffic.reasons[reason.slug] = traffic.reasons.get(reason.slug, 0) + 1
 
     def _finish(self, status: int, reason: Reason | None, now: float) -> None:
         """Release everything, once. Whoever gets the slot is told last: it may act at once."""
         self._over = True
         self._count(status, reason, now)
-        pod, self._pod = self._pod, None
-        if pod is not None:
-            pod.reset()
+        if self.scheduled < inf:
+            self._gateway.wheel.disarm(self)
+        if self._pod is not None:
+            self._pod.reset()
+            self._pod = None
         if self._dialling is not None:
             self._dialling.cancel()
             self._dialling = None
@@ -387,32 +387,6 @@ class Exchange:
             if granted:
                 self._gateway.hand_out(granted, now)
 
-    # -- deadlines
-
-    def _expect_progress(self, now: float | None = None) -> None:
-        """A body that comes must go on coming; once it is all there, the pod must answer."""
-        now = self._gateway.now() if now is None else now
-        if self._responded or not self._request_done:
-            self._expect(now, self._timeouts.idle, IDLE_TIMEOUT if self._responded else BODY_TIMEOUT)
-        else:
-            self._expect(now, self._timeouts.response, RESPONSE_TIMEOUT)
-
-    def _expect(self, now: float, seconds: float, late: Reason) -> None:
-        self._late = late
-        self._due = now + seconds if seconds else inf
-        self._arm(self._due)
-
-    def _arm(self, due: float) -> None:
-        client = self._client
-        if client is not None and due < client.scheduled:
-            self._gateway.wheel.arm(client, due)
-
-    def _next(self) -> float:
-        return self._total_due if self._total_due < self._due else self._due
-
-    def _patience(self) -> float:
-        return self._timeouts.response if self._late is RESPONSE_TIMEOUT else self._timeouts.idle
-
     def __repr__(self) -> str:
         if self._over:
             state = "over"
@@ -422,8 +396,4 @@ class Exchange:
             state = "dialling"
         else:
             state = "responding" if self._responded else "sent"
-        return f"<Exchange {_where(self._head)} {state}>"
-
-
-def _where(head: RequestHead) -> str:
-    return f"host {(head.host or b'').decode('latin-1')!r} and path {head.target.partition(b'?')[0].decode('latin-1')!r}"
+        return f"<Exchange {self._head.place} {state}>"

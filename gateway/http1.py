@@ -175,6 +175,12 @@ class RequestHead(Head):
             self.blame("the request's target is neither a path nor an absolute URL")
 
     @property
+    def place(self) -> str:
+        """What it asks for, in words."""
+        host, path = (self.host or b"").decode("latin-1"), self.target.partition(b"?")[0].decode("latin-1")
+        return f"host {host!r} and path {path!r}"
+
+    @property
     def has_body(self) -> bool:
         return self.chunked or self.content_length > 0
 
@@ -221,6 +227,7 @@ class ResponseHead(Head):
         return f"<ResponseHead {self.status}>"
 
 
+ALLOW = (b"allow", b": ", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", b"\r\n")
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
@@ -235,6 +242,14 @@ def chunk(data: bytes) -> bytes:
 def last_chunk(trailers: list[bytes]) -> bytes:
     """The end of a chunked body, with its trailer fields."""
     return b"".join((b"0\r\n", *trailers, b"\r\n")) if trailers else LAST_CHUNK
+
+
+def capabilities() -> ResponseHead:
+    """The answer to OPTIONS *, which asks about the gateway itself."""
+    head = ResponseHead(200)
+    head.content_length = 0
+    head.fields += ALLOW
+    return head
 
 
 def problem(error: GatewayError, request_id: bytes) -> tuple[ResponseHead, bytes]:
@@ -252,6 +267,8 @@ def problem(error: GatewayError, request_id: bytes) -> tuple[ResponseHead, bytes
     head = ResponseHead(reason.status)
     head.content_length = len(body)
     head.fields += (b"content-type", b": ", b"application/problem+json", b"\r\n")
+    if reason.status == 405:
+        head.fields += ALLOW
     if error.retry_after is not None:
         head.fields += (b"retry-after", b": ", b"%d" % max(1, round(error.retry_after)), b"\r\n")
     return head, body

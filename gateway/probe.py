@@ -26,8 +26,8 @@ def intervals() -> Iterator[float]:
 
 async def probe(host: str, port: int, path: str | None, timeout: float) -> bool:
     """Whether `GET path` is answered with 2xx or 3xx within `timeout` seconds; without a path, whether the port accepts."""
-    # ValueError: a line longer than a stream's buffer, or a status that is no number.
-    with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError):
+    # LimitOverrunError: a line without end. ValueError: a status that is no number, a host that is no name.
+    with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(host, port)
             try:

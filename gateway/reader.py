@@ -13,6 +13,7 @@ import httptools
 from gateway.errors import (
     BAD_REQUEST,
     HEADERS_TOO_LARGE,
+    METHOD_NOT_ALLOWED,
     TARGET_TOO_LONG,
     VERSION_NOT_SUPPORTED,
     GatewayError,
@@ -55,7 +56,7 @@ class Incoming:
 class RequestReader:
     """The requests of one connection."""
 
-    __slots__ = ("_head_bytes", "_incoming", "_parser", "_parsing", "ended", "inbox")
+    __slots__ = ("_incoming", "_overhead", "_parser", "_parsing", "ended", "inbox")
 
     def __init__(self) -> None:
         self.inbox: deque[Incoming] = deque()
@@ -64,7 +65,8 @@ class RequestReader:
         """Nothing more will be read: a fault, or a client that switched protocols."""
         self._parser: Any = httptools.HttpRequestParser(self)
         self._parsing: RequestHead | None = None
-        self._head_bytes = 0
+        self._overhead = 0
+        """Bytes read since the chunk in which a head began, or since a body last grew."""
         self._incoming: Incoming | None = None
 
     @property
@@ -78,16 +80,24 @@ class RequestReader:
         return self._incoming is not None
 
     def feed(self, data: bytes) -> None:
-        """Read on."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._drop_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as failure:
-            self._on_unreadable(GatewayError(BAD_REQUEST, f"the request cannot be read: {failure}"))
-        else:
-            if self._parsing is not None:
-                self._bound_head(self._parsing, len(data))
+        """Read on; after the end, nothing."""
+        while data and not self.ended:
+            before = self._parsing
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._drop_upgrade()
+                data = data[upgrade.args[0] :]
+                continue
+            except httptools.HttpParserError as failure:
+                self._on_unreadable(GatewayError(BAD_REQUEST, f"the request cannot be read: {failure}"))
+            else:
+                if self._parsing is not None:
+                    # What stands before a head in its first chunk belongs to the request before it.
+                    self._bound_head(self._parsing, len(data) if self._parsing is before else 0)
+                elif self._incoming is not None:
+                    self._bound_framing(self._incoming, len(data))
+            return
 
     def give_up(self, error: GatewayError) -> None:
         """Refuse the head that has begun."""
@@ -127,7 +137,7 @@ class RequestReader:
         head = self._parsing
         assert head is not None  # noqa: S101  # a request line came first
         self._parsing = None
-        self._head_bytes = 0
+        self._overhead = 0
         parser = self._parser
         head.method = parser.get_method()
         version = parser.get_http_version()
@@ -151,16 +161,29 @@ class RequestReader:
         incoming = self._incoming
         if incoming is not None and REQUEST_FIELDS[name] == KEEP:
             incoming.trailers += (name, COLON, value, CRLF)
+            if len(incoming.trailers) > 4 * FIELDS_MOST and incoming.error is None:
+                incoming.error = GatewayError(HEADERS_TOO_LARGE, f"more than {FIELDS_MOST} trailer fields")
 
     # -- faults
 
     def _bound_head(self, head: RequestHead, size: int) -> None:
-        """A head that comes in pieces must not grow for ever: the parser would keep it all."""
-        self._head_bytes += size
+        """A head that comes in pieces must not grow for ever: the parser would keep it all.
+
+        Twice the bound, since what counts in the end are the fields without the space around them and those that are dropped.
+        """
+        self._overhead += size
         if len(head.target) > TARGET_MOST:
             self.give_up(_target_too_long())
-        elif self._head_bytes > HEAD_MOST:
-            self.give_up(GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {HEAD_MOST} bytes"))
+        elif self._overhead > 2 * HEAD_MOST:
+            self.give_up(_head_too_large())
+
+    def _bound_framing(self, incoming: Incoming, size: int) -> None:
+        """Nor may a body's chunk extensions and trailers."""
+        self._overhead = 0 if incoming.body else self._overhead + size
+        if self._overhead > HEAD_MOST and incoming.error is None:
+            incoming.error = GatewayError(
+                HEADERS_TOO_LARGE, f"{self._overhead} bytes of chunk extensions or trailers"
+            )
 
     def _on_unreadable(self, error: GatewayError) -> None:
         incoming = self._incoming
@@ -170,14 +193,16 @@ class RequestReader:
         elif self._parsing is None and self.inbox and not self.inbox[-1].head.keep_alive:
             # Bytes after a request that said close are nobody's; the request itself stands.
             self._end()
+        elif self._parsing is not None and len(self._parsing.target) > TARGET_MOST:
+            self.give_up(_target_too_long())
         else:
             self.give_up(error)
 
-    def _drop_upgrade(self, rest: bytes) -> None:
+    def _drop_upgrade(self) -> None:
         """The offer to switch protocols is not taken up. The parser ended the message at its head; a body is still to be read."""
         incoming = self.inbox[-1]
         head = incoming.head
-        if head.method == b"CONNECT" or incoming.error is not None:
+        if incoming.error is not None:
             self._end()
             return
         if head.has_body:
@@ -188,8 +213,6 @@ class RequestReader:
             self._parser = _body_parser(head, self)
         else:
             self._parser = httptools.HttpRequestParser(self)
-        if rest:
-            self.feed(rest)
 
     def _end(self) -> None:
         self.ended = True
@@ -209,22 +232,28 @@ class RequestReader:
 
 
 def _judge(head: RequestHead, version: str) -> GatewayError | None:
-    if head.fault is not None:
-        return GatewayError(BAD_REQUEST, head.fault)
-    if version not in {"1.1", "1.0"}:
-        return GatewayError(VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
     if len(head.target) > TARGET_MOST:
         return _target_too_long()
+    if version not in {"1.1", "1.0"}:
+        return GatewayError(VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
+    if head.fault is not None:
+        return GatewayError(BAD_REQUEST, head.fault)
+    if head.method == b"CONNECT":
+        return GatewayError(METHOD_NOT_ALLOWED, "CONNECT is not supported: this is no forward proxy")
     count = len(head.fields) // 4
     if count > FIELDS_MOST:
         return GatewayError(HEADERS_TOO_LARGE, f"{count} fields; at most {FIELDS_MOST} are taken")
-    if sum(map(len, head.fields)) > HEAD_MOST:
-        return GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {HEAD_MOST} bytes")
+    if sum(map(len, head.fields)) + len(head.host or b"") > HEAD_MOST:
+        return _head_too_large()
     return None
 
 
 def _target_too_long() -> GatewayError:
     return GatewayError(TARGET_TOO_LONG, f"the target is longer than {TARGET_MOST} bytes")
+
+
+def _head_too_large() -> GatewayError:
+    return GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {HEAD_MOST} bytes")
 
 
 class _BodyOnly:

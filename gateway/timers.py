@@ -1,7 +1,7 @@
 """Deadlines by the thousand on one coarse wheel, so that a request costs no timer of its own.
 
-Core: told the time. An item stands in at most one tick that matters: the earliest it asked for. When that comes it is asked
-again and may name a later time, so moving a deadline further away costs nothing: the usual case of a request that is in time.
+Core: told the time. An item stands in at most one tick: the earliest it asked for. When that comes it is asked again and may
+name a later time, so moving a deadline further away costs nothing: the usual case of a request that is in time.
 `server` turns the wheel, `downstream` and `exchange` ride on it.
 """
 
@@ -32,16 +32,20 @@ class TimerWheel:
         """Ask `item` at `when` or sooner; nothing to do if it will be asked before that anyway."""
         if when >= item.scheduled:
             return
-        slot = max(ceil(when / self.tick), self._turned + 1)
+        if item.scheduled < inf:
+            self.disarm(item)
         item.scheduled = when
-        self._slots.setdefault(slot, set()).add(item)
+        self._slots.setdefault(self._slot(when), set()).add(item)
 
     def disarm(self, item: Timed) -> None:
         """Forget an item whose life is over, so that the wheel does not keep it until its time would have come."""
-        slot = self._slots.get(ceil(item.scheduled / self.tick)) if item.scheduled < inf else None
-        if slot is not None:
-            slot.discard(item)
-        item.scheduled = inf
+        if item.scheduled < inf:
+            at = self._slot(item.scheduled)
+            items = self._slots.get(at, set())
+            items.discard(item)
+            if not items:
+                self._slots.pop(at, None)
+            item.scheduled = inf
 
     def turn(self, now: float) -> None:
         """Ask everything that is due by `now`."""
@@ -49,10 +53,14 @@ class TimerWheel:
         for slot in range(self._turned + 1, due + 1):
             self._turned = slot
             for item in self._slots.pop(slot, ()):
-                # An item that was armed earlier since then stands in an earlier slot and was asked there.
-                if item.scheduled <= slot * self.tick:
+                # Whoever was asked before it may have disarmed it, or armed it anew.
+                if item.scheduled < inf and ceil(item.scheduled / self.tick) <= slot:
                     item.scheduled = inf
                     self.arm(item, item.on_time(now))
+
+    def _slot(self, when: float) -> int:
+        """Where an item that asked for `when` stands; what was due already is asked at the next tick."""
+        return max(ceil(when / self.tick), self._turned + 1)
 
     def __repr__(self) -> str:
         return f"<TimerWheel {sum(map(len, self._slots.values()))} items, {len(self._slots)} slots>"

@@ -28,7 +28,7 @@ class Upstream(asyncio.Protocol):
     """One connection to a pod."""
 
     __slots__ = (
-        "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_head", "_interims",
+        "_blocked", "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_head", "_interims",
         "_keep_alive", "_parser", "_parsing", "_paused", "_receiver", "_request_done", "_surplus",
         "_trailers", "idle_since", "pool", "transport",
     )  # fmt: skip
@@ -42,6 +42,8 @@ class Upstream(asyncio.Protocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self._receiver: Receiver | None = None
         self._paused = False
+        self._blocked = False
+        """The pod has not yet taken what was written."""
         # For one request
         self._chunked_request = False
         self._for_head = False
@@ -154,10 +156,12 @@ class Upstream(asyncio.Protocol):
             receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)))
 
     def pause_writing(self) -> None:
+        self._blocked = True
         if self._receiver is not None:
             self._receiver.on_pod_blocked()
 
     def resume_writing(self) -> None:
+        self._blocked = False
         if self._receiver is not None:
             self._receiver.on_pod_writable()
 
@@ -169,7 +173,7 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
-            if RESPONSE_FIELDS[name] == KEEP:
+            if not self._complete and RESPONSE_FIELDS[name] == KEEP:
                 self._trailers += (name, COLON, value, CRLF)
             return
         head = self._parsing
@@ -188,13 +192,19 @@ class Upstream(asyncio.Protocol):
         head.drop_named()
         if self._head is not None:
             self._surplus = True
+        elif head.status < 100 or head.status == 101:
+            head.blame(f"the pod answered with status {head.status}, which nobody asked for")
+            self._head = head
         elif head.status < 200:
             self._interims.append(head)
         else:
             self._head = head
 
     def on_body(self, data: bytes) -> None:
-        self._body.append(data)
+        if self._complete:
+            self._surplus = True
+        else:
+            self._body.append(data)
 
     def on_message_complete(self) -> None:
         if self._head is not None and not self._complete:
@@ -212,8 +222,10 @@ class Upstream(asyncio.Protocol):
         data = body[0] if len(body) == 1 else b"".join(body)
         body.clear()
         if head is not None:
-            if self._for_head and not self._complete:
-                self._end_without_body(data)
+            if head.fault is not None:
+                error = GatewayError(UPSTREAM_INVALID, head.fault)
+            elif self._for_head and not self._complete:
+                self._end_without_body(head, data)
                 data = b""
             ended = self._complete and error is None
             trailers = self._trailers
@@ -221,9 +233,7 @@ class Upstream(asyncio.Protocol):
                 self._finish()
             if not self._delivered:
                 self._delivered = True
-                if head.fault is not None:
-                    error = GatewayError(UPSTREAM_INVALID, head.fault)
-                elif error is None:
+                if error is None:
                     receiver.on_head(head, data, trailers, ended=ended)
             elif error is None and (data or ended):
                 receiver.on_data(data, trailers, ended=ended)
@@ -236,11 +246,13 @@ class Upstream(asyncio.Protocol):
         for head in interims:
             receiver.on_interim(head)
 
-    def _end_without_body(self, data: bytes) -> None:
+    def _end_without_body(self, head: ResponseHead, data: bytes) -> None:
         """An answer to HEAD ends at its head, whatever it says of a body; the parser would wait for one, so it is replaced."""
         self._complete = True
         self._surplus = self._surplus or bool(data)
-        self._keep_alive = (self._head is not None) and b"close" not in (self._head.connection or b"")
+        connection = head.connection or b""
+        persists = self._parser.get_http_version() != "1.0" or b"keep-alive" in connection
+        self._keep_alive = persists and b"close" not in connection
         self._parser = httptools.HttpResponseParser(self)
 
     def _finish(self) -> None:
@@ -248,7 +260,10 @@ class Upstream(asyncio.Protocol):
         self._receiver = None
         self._trailers = []
         self.resume()
-        if self._keep_alive and self._request_done and not self._surplus and not self.transport.is_closing():
+        if not self._request_done or self._blocked:
+            # The pod may never take the rest of the request, for which a close would wait.
+            self.transport.abort()
+        elif self._keep_alive and not self._surplus and not self.transport.is_closing():
             self.pool.put(self)
         else:
             self.transport.close()
@@ -290,6 +305,8 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(timeout or None):
                 await self._loop.create_connection(lambda: connection, self.host, self.port)
+            if connection.transport.is_closing():
+                raise ConnectionResetError("closed as soon as it was open")  # noqa: TRY301  # as if refused
         except BaseException:
             # Cancelled or late in the very turn in which the connection came: nobody else knows of it.
             connection.abandon()

@@ -29,7 +29,7 @@ def ephemeral_range() -> tuple[int, int]:
 
 def outside(low: int, high: int) -> Sequence[int]:
     """The ports that pods may have: below the ephemeral range, else above it, else (it takes all) anywhere."""
-    below, above = range(LOWEST, low), range(high + 1, 65_536)
+    below, above = range(LOWEST, low), range(max(LOWEST, high + 1), 65_536)
     return max(below, above, key=len) or range(LOWEST, 65_536)
 
 

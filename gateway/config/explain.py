@@ -4,9 +4,8 @@ Beside `models`, whose validators word their own faults (type `tidegate`); every
 """
 
 import difflib
-import types
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -105,27 +104,13 @@ def listing(known: Iterable[str]) -> str:
 
 
 def _keys(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
-    """The keys that the mapping at `path` may hold."""
+    """The keys that the mapping at `path` may hold: the way there leads through models, dicts and tuples of models."""
     annotation: Any = model
     for part in path:
-        annotation = _inner(annotation)
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            field = annotation.model_fields.get(str(part))
-            annotation = field.annotation if field else None
-        elif get_origin(annotation) is dict:
+        if get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
         elif get_origin(annotation) is tuple:
             annotation = get_args(annotation)[0]
-    annotation = _inner(annotation)
-    return (
-        annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ()
-    )
-
-
-def _inner(annotation: Any) -> Any:  # noqa: ANN401 - annotations are of every kind
-    """The X of `Annotated[X, …]` and of `X | None`."""
-    if hasattr(annotation, "__metadata__"):
-        return _inner(annotation.__origin__)
-    if get_origin(annotation) in (Union, types.UnionType):
-        return _inner(next(arg for arg in get_args(annotation) if arg is not type(None)))
-    return annotation
+        else:
+            annotation = annotation.model_fields[str(part)].annotation
+    return list(annotation.model_fields)

@@ -13,7 +13,7 @@ from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_val
 
 from gateway.config.addresses import Address, HttpUrl, ListenAddress, RouteHost, RoutePath
 from gateway.config.problems import UP, KeyPath, fault, faults
-from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig, Section
+from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig, Section, shared
 from gateway.config.units import Count, Duration, PositiveDuration, default
 from gateway.routing import PathRule
 
@@ -57,7 +57,7 @@ class TimeoutOverrides(Section):
 class Defaults(Section):
     """What holds wherever nothing else is said."""
 
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = shared(Timeouts())
 
 
 class Drain(Section):
@@ -72,7 +72,7 @@ class Drain(Section):
 class AutoscalerConfig(Section):
     """The autoscaler beside the gateway."""
 
-    admin: ListenAddress = Address("127.0.0.1", 8082)
+    admin: ListenAddress = default("127.0.0.1:8082")
     """Where its own admin interface listens."""
     gateways: Annotated[tuple[HttpUrl, ...], _Lax] = ()
     """The admin URLs of the gateways that it listens to. When left out: this file's `admin`."""
@@ -185,12 +185,12 @@ class BackendConfig(Section):
     target: Target
     concurrency: Count = 0
     """Requests open to a pod at once; 0: no limit."""
-    queue: Queue = Queue()
-    activation: Activation = Activation()
+    queue: Queue = shared(Queue())
+    activation: Activation = shared(Activation())
     cancel: Literal["abort", "hold"] = "abort"
     """When a client leaves: abort frees the slot at once, hold keeps it until the pod has answered."""
-    timeouts: TimeoutOverrides = TimeoutOverrides()
-    scale: ScaleConfig = ScaleConfig()
+    timeouts: TimeoutOverrides = shared(TimeoutOverrides())
+    scale: ScaleConfig = shared(ScaleConfig())
 
     @field_validator("scale")
     @classmethod
@@ -226,11 +226,11 @@ class RouteConfig(Section):
     name: Name
     hosts: Annotated[tuple[RouteHost, ...], _Lax] | None = None
     """Names, or `*.` and a name for everything below it. When left out: any host."""
-    paths: Annotated[tuple[RoutePath, ...], _Lax] = (PathRule("prefix", b"/"),)
+    paths: Annotated[tuple[RoutePath, ...], _Lax] = Field(default=("/",), validate_default=True)
     """Prefixes, `{exact: /path}` or `{regex: pattern}`. When left out: every path."""
     split: dict[str, Count]
     """Weights of Backends; 0: deployed but dark."""
-    timeouts: TimeoutOverrides = TimeoutOverrides()
+    timeouts: TimeoutOverrides = shared(TimeoutOverrides())
     expose_backend: bool = False
     """Tell the client which Backend answered, in `x-tidegate-backend`."""
 
@@ -259,13 +259,13 @@ class RouteConfig(Section):
 class Document(Section):
     """A whole configuration file."""
 
-    listen: ListenAddress = Address("0.0.0.0", 8080)
+    listen: ListenAddress = default("0.0.0.0:8080")
     """Where the gateway takes requests."""
-    admin: ListenAddress = Address("127.0.0.1", 8081)
+    admin: ListenAddress = default("127.0.0.1:8081")
     """Where health, metrics and state are served."""
-    autoscaler: AutoscalerConfig = AutoscalerConfig()
-    defaults: Defaults = Defaults()
-    drain: Drain = Drain()
+    autoscaler: AutoscalerConfig = shared(AutoscalerConfig())
+    defaults: Defaults = shared(Defaults())
+    drain: Drain = shared(Drain())
     log_dir: Text = ".tidegate/logs"
     """Where local pods write their output, a file each. A relative path starts from this file's folder."""
     backends: dict[Name, BackendConfig]

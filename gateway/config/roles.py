@@ -59,13 +59,12 @@ def resolve_env(backend: BackendConfig, port: int) -> dict[str, str]:
 
 def _cannot_run(backend: BackendConfig, base_dir: Path) -> str | None:
     program, *arguments = resolve_command(backend, 0, base_dir)
-    search = backend.target.env.get("PATH")
-    if shutil.which(program, path=search) is None:
-        if "/" not in program:
-            return f"command {show(program)} does not exist on PATH"
-        there = Path(program).is_file()
-        return f"command {show(program)} {'is not executable' if there else 'does not exist'}"
+    if shutil.which(program, path=backend.target.env.get("PATH")) is None:
+        given = (backend.target.command or ("",))[0]
+        place = "on PATH" if "/" not in given else f"in {base_dir}" if not given.startswith("/") else ""
+        state = "is not executable" if "/" in given and Path(program).is_file() else "does not exist"
+        return f"command {show(given)} {state} {place}".rstrip()
     script = arguments[0] if arguments else ""
     if script.endswith(".py") and not (base_dir / script).is_file():
-        return f"command's script {show(str(base_dir / script))} does not exist"
+        return f"command's script {show(script)} does not exist in {base_dir}"
     return None

@@ -7,7 +7,7 @@ Neighbours: `models` holds it in a Backend; the autoscaler makes its ScalingSpec
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -38,6 +38,11 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def shared(section: Section) -> Any:  # noqa: ANN401 - it stands for a value of the field's type
+    """The default of a field that holds a section: one object for all, and not repeated in the schema."""
+    return Field(default_factory=lambda: section)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ network file systems, a folder that was replaced.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from watchfiles import awatch
@@ -21,7 +21,7 @@ _LOOK_MS = 1000
 Signature = tuple[int, int, int]
 
 
-async def watch(path: Path, known: str | None = None) -> AsyncIterator[None]:
+async def watch(path: Path, known: str | None = None) -> AsyncGenerator[None, None]:
     """Yield each time that the content of `path` is another than before; `known` is the digest that was loaded.
 
     While the file is missing or unreadable nothing is told. Without `known`, what is there at the start counts as known.
@@ -29,30 +29,33 @@ async def watch(path: Path, known: str | None = None) -> AsyncIterator[None]:
     if known is None:
         known = await asyncio.to_thread(_digest, path)
     looked: Signature | None = None
-    async for stirred in _stirs(path):
-        signature = _signature(path)
-        if signature is None or (not stirred and signature == looked):
-            continue
-        looked = signature
-        found = await asyncio.to_thread(_digest, path)
-        if found is not None and found != known:
-            known = found
-            yield
+    async with aclosing(_stirs(path.parent)) as stirs:
+        async for stirred in stirs:
+            signature = _signature(path)
+            if signature is None or (not stirred and signature == looked):
+                continue
+            looked = signature
+            found = await asyncio.to_thread(_digest, path)
+            if found is not None and found != known:
+                known = found
+                yield
 
 
-async def _stirs(path: Path) -> AsyncIterator[bool]:
-    """True when something happened in the file's folder, False when it is time to look without an event."""
+async def _stirs(folder: Path) -> AsyncGenerator[bool, None]:
+    """True when something happened in `folder`, False when it is time to look without an event."""
+    events = awatch(
+        folder,
+        watch_filter=None,
+        debounce=2 * _SETTLE_MS,
+        step=_SETTLE_MS,
+        rust_timeout=_LOOK_MS,
+        yield_on_timeout=True,
+        recursive=False,
+    )
     with suppress(OSError):  # no folder any more, or no watches left on this machine: then looking has to do
-        async for changes in awatch(
-            path.parent,
-            watch_filter=None,
-            debounce=2 * _SETTLE_MS,
-            step=_SETTLE_MS,
-            rust_timeout=_LOOK_MS,
-            yield_on_timeout=True,
-            recursive=False,
-        ):
-            yield bool(changes)
+        async with aclosing(events):
+            async for changes in events:
+                yield bool(changes)
     while True:
         await asyncio.sleep(_LOOK_MS / 1000)
         yield False

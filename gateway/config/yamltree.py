@@ -98,18 +98,20 @@ def compose(text: str) -> tuple[Node | None, list[tuple[int, KeyPath, str]]]:
         line = text.count("\n", 0, error.position) + 1
         raise YamlError(line, "not text: it holds a control character") from error
     except yaml.MarkedYAMLError as error:
+        lines = text.splitlines() or [""]
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line, mark.column) if mark else (0, 0)
-        lines = text.splitlines()
-        at = lines[line][column : column + 1] if line < len(lines) else ""
-        raise YamlError(line + 1, f"not YAML: {_plain_words(error, at)}") from error
+        line, column = (min(mark.line, len(lines) - 1), mark.column) if mark else (0, 0)
+        raise YamlError(
+            line + 1, f"not YAML: {_plain_words(error, lines[line][column : column + 1])}"
+        ) from error
 
 
 def _plain_words(error: yaml.MarkedYAMLError, at: str) -> str:
     problem = error.problem or "it cannot be read"
     if "tab character" in problem or ("cannot start any token" in problem and at == "\t"):
         return "a tab stands where spaces should indent"
-    return f"{problem} {error.context}" if error.context else problem
+    begun = f" from line {error.context_mark.line + 1}" if error.context_mark else ""
+    return f"{problem} {error.context}{begun}" if error.context else problem
 
 
 class _Composer:
@@ -166,9 +168,7 @@ class _Composer:
     def _sequence(self, start: Any, path: KeyPath) -> Node:  # noqa: ANN401
         self._refuse_tag(start, path, "seq")
         nodes: list[Node] = []
-        for event in self._events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             nodes.append(self._node(event, (*path, len(nodes))))
         return _measured(Node(nodes, _line(start)), nodes)
 
@@ -176,9 +176,7 @@ class _Composer:
         self._refuse_tag(start, path, "map")
         entries: dict[str, tuple[int, Node]] = {}
         merged: dict[str, tuple[int, Node]] = {}
-        for event in self._events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, path)
             node = self._node(next(self._events), (*path, key))
             if key == "<<" and event.implicit[0]:
@@ -215,7 +213,7 @@ class _Composer:
                 self.faults.append((source.line, path, "`<<` merges a mapping, or a list of mappings"))
 
     def _scalar(self, event: Any, path: KeyPath) -> Any:  # noqa: ANN401
-        if not event.implicit[0]:
+        if event.tag is not None or not event.implicit[0]:
             if event.tag not in _TEXT_TAGS:
                 self._refuse_tag(event, path, "str")
             return event.value

@@ -332,10 +332,10 @@ async def test_an_answered_request_is_no_longer_counted_when_its_answer_arrives(
     """One request after another, each on the other of two connections, is never two at once."""
     pod = await ready(http, start())
     async with aiohttp.ClientSession() as other:
-        for k in range(200):
+        for k in range(100):
             assert (await post(http if k % 2 else other, pod, PREDICT, {"instances": [FLOWER]}))[0] == 200
     stats = await stats_where(http, pod, in_flight=0)
-    assert (stats["max_in_flight"], stats["served"]) == (1, 200)
+    assert (stats["max_in_flight"], stats["served"]) == (1, 100)
 
 
 @pytest.mark.parametrize("body", [b'{"instances": [[6.8, 2.8, 4.8, 1.4]]}', b'{"inst'], ids=["whole", "cut"])
@@ -359,13 +359,13 @@ async def test_a_request_in_the_place_of_one_whose_client_left_is_not_counted_be
     pod = await ready(http, start("--request-time", "1000"))
     client = connect(pod)
     client.send()
-    for left in range(50):
+    for left in range(30):
         following = connect(pod)
         await stats_where(http, pod, in_flight=1, cancelled=left)
         client.leave()
         following.send()
         client = following
-    stats = await stats_where(http, pod, in_flight=1, cancelled=50)
+    stats = await stats_where(http, pod, in_flight=1, cancelled=30)
     assert stats["max_in_flight"] == 1
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import gcd
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.routing import LONGEST_CYCLE, PathRule, Route, RouteTable, Split, normalise_host, reduce_weights
@@ -252,6 +252,7 @@ weight_lists = st.lists(st.integers(0, 60), min_size=1, max_size=12).filter(any)
 
 
 class TestLaws:
+    @settings(deadline=None)
     @given(weight_lists)
     def test_a_cycle_is_exact_and_its_prefixes_stray_by_less_than_one(self, weights: list[int]) -> None:
         """Over a cycle each gets its weight; before its end, its share give or take less than one."""
@@ -264,6 +265,7 @@ class TestLaws:
             assert all(abs(n * total - t * w) < total for n, w in zip(counts, weights, strict=True))
         assert counts == [w // divisor for w in weights]
 
+    @settings(deadline=None)
     @given(weight_lists, st.integers(0, 200))
     def test_any_window_of_the_cycle_is_exact(self, weights: list[int], start: int) -> None:
         """Wherever a window of the cycle's length begins, each Backend has its weight in it."""
@@ -273,6 +275,7 @@ class TestLaws:
         window = [split.choose() for _ in range(split.length)]
         assert {name: window.count(name) for name, _ in split.shares} == dict(split.shares)
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=20).filter(any))
     def test_rounding_fits_the_cycle_and_keeps_the_order(self, weights: list[int]) -> None:
         """Rounded turns fill the cycle, no one goes dark, and more weight never means fewer turns."""
@@ -340,6 +343,7 @@ def reference(routes: list[Route[str]], host: bytes, target: bytes) -> str | Non
     return best and best[1]
 
 
+@settings(deadline=None)
 @given(
     tables(),
     st.sampled_from([b"A.b.c:80", b"x.b.c", b"b.c", b"c.", b"[::1]:1", b"", b"x"]),

@@ -37,7 +37,7 @@ def test_an_address_is_a_host_and_a_port(text: str, address: Address) -> None:
         ("localhost", "'localhost' is not HOST:PORT"),
         ("localhost:http", "'localhost:http' is not HOST:PORT"),
         ("localhost:-1", "'localhost:-1' is not HOST:PORT"),
-        ("localhost:١", "'localhost:١' is not HOST:PORT"),
+        ("localhost:\u0661", "'localhost:\u0661' is not HOST:PORT"),
         ("localhost:65536", "port 65536 is not between 0 and 65535"),
         ("localhost:999999999", "port 999999999 is not between 0 and 65535"),
         ("::1:80", "'::1' holds a colon: an IPv6 address is written in brackets, as [::1]:8080"),

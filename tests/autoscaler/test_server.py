@@ -1,0 +1,277 @@
+"""The autoscaler wired: from a Config to pods, reloads, and the process of its own."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from autoscaler.scalers import FixedScaler
+from autoscaler.server import Autoscaler, run, spec_of
+from autoscaler.spec import ScalingSpec
+from gateway.config import BackendConfig, Config, load
+from gateway.endpoints import Feed
+from gateway.stats import Beat, Stat
+from tests.eventually import eventually
+
+ROOT = Path(__file__).parents[2]
+POD = ROOT / "tests" / "integration" / "pod_server.py"
+URLS = {"target": {"urls": ["http://127.0.0.1:9001", "http://127.0.0.1:9002"]}}
+PODS = {"target": {"command": ["python", "-S", str(POD), "--port", "{port}"], "ready": "/"}}
+
+
+def write(path: Path, backends: Mapping[str, Any], **sections: Any) -> Path:
+    first = next(iter(backends))
+    document = {"backends": backends, "routes": [{"name": "all", "split": {first: 1}}], **sections}
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def config(folder: Path, backends: Mapping[str, Any], **sections: Any) -> Config:
+    return load(write(folder / "tidegate.yaml", backends, **sections))
+
+
+def test_a_spec_is_what_the_configuration_resolves_to() -> None:
+    """Knative's defaults come through; the limit per pod is what utilization is taken of."""
+    backend = BackendConfig.model_validate({**URLS, "concurrency": 2, "scale": {"stable_window": "30s"}})
+    assert spec_of(backend, runs_command=False) == ScalingSpec(
+        total=2.0, target=1.4, stable_window=30.0, panic_window=3.0
+    )
+    assert spec_of(backend, runs_command=True, reachable=False).max_scale == 10
+
+
+# In one process with the gateway.
+
+
+@asynccontextmanager
+async def started(first: Config, feeds: dict[str, Feed]) -> AsyncIterator[Autoscaler]:
+    made = Autoscaler(first, feeds)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+        assert not psutil.Process().children()
+
+
+def nudge(backend: str) -> Beat:
+    return Beat("gw-1", 0, 0.0, {backend: Stat(queued=1)}, nudge=True)
+
+
+async def test_a_nudge_starts_a_real_pod(tmp_path: Path) -> None:
+    """From a waiting request to a process whose readiness the feed tells; `stop` ends it."""
+    feeds = {"iris": Feed("iris")}
+    async with started(config(tmp_path, {"iris": PODS}), feeds) as autoscaler:
+        assert autoscaler.decisions() == {"iris": (0, "no data yet: holding 0")}
+        autoscaler.receive(nudge("iris"))
+        await eventually(lambda: [pod.ready for pod in feeds["iris"].latest.pods] == [True])
+        assert autoscaler.decisions()["iris"][0] == 1
+
+
+async def test_a_reload_keeps_what_stayed(tmp_path: Path) -> None:
+    """New bounds, the same pods."""
+    feeds = {"iris": Feed("iris")}
+    async with started(config(tmp_path, {"iris": {**PODS, "scale": {"min": 1}}}), feeds) as autoscaler:
+        await eventually(lambda: [pod.ready for pod in feeds["iris"].latest.pods] == [True])
+        old = feeds["iris"].latest.pods[0]
+        await autoscaler.reload(config(tmp_path, {"iris": {**PODS, "scale": {"min": 2}}}))
+        await eventually(lambda: len(feeds["iris"].latest.pods) == 2)
+        assert old in feeds["iris"].latest.pods
+
+
+async def test_a_removed_backends_pods_end(tmp_path: Path) -> None:
+    """Once the gateway has no request of it; nothing of it remains."""
+    feeds = {name: Feed(name) for name in ("iris", "rose")}
+    both = config(tmp_path, {"iris": PODS, "rose": {**PODS, "scale": {"min": 1}}})
+    async with started(both, feeds) as autoscaler:
+        await eventually(lambda: [pod.ready for pod in feeds["rose"].latest.pods] == [True])
+        await autoscaler.reload(config(tmp_path, {"iris": PODS}))
+        await eventually(lambda: [pod.draining for pod in feeds["rose"].latest.pods] == [True])
+        assert len(psutil.Process().children()) == 1
+        seq = 0
+
+        def gone() -> bool:
+            nonlocal seq
+            seq += 1
+            autoscaler.receive(Beat("gw-1", seq, 0.005, {}))
+            return not psutil.Process().children()
+
+        await eventually(gone)
+        await eventually(lambda: list(autoscaler.decisions()) == ["iris"])
+
+
+async def test_a_backend_taken_back_keeps_its_pods_in_a_new_feed(tmp_path: Path) -> None:
+    """The gateway that forgot it has another feed; its pods are told there, unmarked."""
+    feeds = {name: Feed(name) for name in ("iris", "rose")}
+    both = {"iris": PODS, "rose": {**PODS, "scale": {"min": 1}}}
+    async with started(config(tmp_path, both), feeds) as autoscaler:
+        await eventually(lambda: [pod.ready for pod in feeds["rose"].latest.pods] == [True])
+        before = feeds["rose"].latest.pods
+        await autoscaler.reload(config(tmp_path, {"iris": PODS}))
+        await eventually(lambda: [pod.draining for pod in feeds["rose"].latest.pods] == [True])
+        feeds["rose"] = Feed("rose")
+        await autoscaler.reload(config(tmp_path, both))
+        await eventually(lambda: feeds["rose"].latest.pods == before)
+
+
+async def test_a_target_may_change_its_kind(tmp_path: Path) -> None:
+    """From a command to URLs: the pods end, and say nothing more in the feed, which is another's now."""
+    feeds = {"iris": Feed("iris")}
+    async with started(config(tmp_path, {"iris": {**PODS, "scale": {"min": 1}}}), feeds) as autoscaler:
+        await eventually(lambda: [pod.ready for pod in feeds["iris"].latest.pods] == [True])
+        news: list[object] = []
+        feeds["iris"].subscribe(news.append)
+        await autoscaler.reload(config(tmp_path, {"iris": URLS}))
+        assert isinstance(autoscaler.controller.targets["iris"].scaler, FixedScaler)
+        await eventually(lambda: not psutil.Process().children())
+        assert len(news) == 1
+
+
+async def test_a_replaced_pod_ends_once_gateways_say_it_is_idle(tmp_path: Path) -> None:
+    """A new command rolls through: the old pod waits for a beat later than its mark."""
+    feeds = {"iris": Feed("iris")}
+    scale = {"scale": {"min": 1}}
+    async with started(config(tmp_path, {"iris": {**PODS, **scale}}), feeds) as autoscaler:
+        await eventually(lambda: [pod.ready for pod in feeds["iris"].latest.pods] == [True])
+        old = feeds["iris"].latest.pods[0].uid
+        changed = {"target": {**PODS["target"], "env": {"MODE": "new"}}}
+        await autoscaler.reload(config(tmp_path, {"iris": {**changed, **scale}}))
+        await eventually(lambda: any(pod.draining for pod in feeds["iris"].latest.pods))
+        seq = 0
+
+        def replaced() -> bool:
+            nonlocal seq
+            seq += 1
+            autoscaler.receive(Beat("gw-1", seq, 0.005, {}, {"iris": {old: 0}}))
+            return old not in {pod.uid for pod in feeds["iris"].latest.pods}
+
+        await eventually(replaced)
+
+
+async def test_fixed_urls_are_only_looked_at(tmp_path: Path) -> None:
+    """A removed one is simply dropped."""
+    feeds = {name: Feed(name) for name in ("iris", "rose")}
+    async with started(config(tmp_path, {"iris": URLS, "rose": URLS}), feeds) as autoscaler:
+        await autoscaler.reload(config(tmp_path, {"iris": URLS}))
+        await eventually(lambda: list(autoscaler.controller.targets) == ["iris"])
+        assert repr(autoscaler) == "<Autoscaler <Controller of 1 targets> []>"
+
+
+# As a process of its own.
+
+
+class Gateway:
+    """Sends a beat with three requests in flight, and keeps the stream open."""
+
+    async def stats(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(Beat("gw-1", 1, 1.0, {"iris": Stat(in_flight_seconds=210.0)}).encode())
+        await eventually(lambda: request.transport is None or request.transport.is_closing())
+        return response
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v1/stats", self.stats)
+        return app
+
+
+@contextmanager
+def process(path: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as out:
+        made = subprocess.Popen([sys.executable, "-m", "autoscaler", str(path)], cwd=ROOT, stderr=out)
+    try:
+        yield made
+    finally:
+        made.kill()
+        made.wait()
+
+
+def port_of(log: Path) -> int | None:
+    lines = [line for line in log.read_text().splitlines() if "admin on http" in line]
+    return int(lines[0].rpartition(":")[2]) if lines else None
+
+
+async def test_on_its_own_it_follows_gateways_and_the_file(tmp_path: Path) -> None:
+    """Decisions from a gateway's beats, a good reload, a bad one that changes nothing, and an orderly end."""
+    log = tmp_path / "log"
+    async with TestServer(Gateway().app()) as server, aiohttp.ClientSession() as session:
+        own = {"autoscaler": {"admin": "127.0.0.1:0", "gateways": [f"http://127.0.0.1:{server.port}"]}}
+        path = write(tmp_path / "tidegate.yaml", {"iris": URLS}, **own)
+        with process(path, log) as running:
+            await eventually(lambda: port_of(log))
+            url = f"http://127.0.0.1:{port_of(log)}"
+
+            async def decided(wanted: dict[str, int]) -> None:
+                told = None
+                while told != wanted:
+                    async with session.get(f"{url}/v1/decisions") as answer:
+                        backends = (await answer.json())["backends"]
+                    told = {name: backend["desired"] for name, backend in backends.items()}
+
+            await decided({"iris": 3})
+            assert (await session.get(f"{url}/readyz")).status == 200
+
+            write(path, {"iris": URLS, "rose": URLS}, **own)
+            await decided({"iris": 3, "rose": 2})
+
+            path.write_text("backends: [")
+            await eventually(lambda: "was not taken over" in log.read_text())
+            assert f"ERROR autoscaler.server: {path}:" in log.read_text()
+            await decided({"iris": 3, "rose": 2})
+
+            running.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(running.wait, 10) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("backends: [", "not YAML"),
+        ("backends: {iris: {target: {command: [x, '{port}']}}}\nroutes: []\n", "does not run commands"),
+    ],
+    ids=["not yaml", "a command"],
+)
+async def test_a_file_that_cannot_be_used_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    """One line per problem on stderr, with the file's name."""
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(text)
+    assert await run(path) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(str(path))
+    assert words in said
+    assert said.count("\n") == 1
+
+
+async def test_a_port_in_use_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line that names the address and the key that it comes from."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        path = write(tmp_path / "tidegate.yaml", {"iris": URLS}, autoscaler={"admin": address})
+        assert await run(path) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"cannot listen on {address} (autoscaler.admin): ")
+    assert said.count("\n") == 1
+
+
+async def test_a_signal_ends_it_with_0(tmp_path: Path) -> None:
+    """SIGINT does as SIGTERM, even while no gateway is there."""
+    path = write(tmp_path / "tidegate.yaml", {"iris": URLS}, autoscaler={"admin": "127.0.0.1:0"})
+    running = asyncio.create_task(run(path))
+    await eventually(lambda: asyncio.get_running_loop()._signal_handlers)  # type: ignore[attr-defined]
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await asyncio.wait_for(running, 10) == 0

@@ -1,0 +1,38 @@
+"""When the autoscaler is asked for a pod, and when a start is over."""
+
+from gateway.activator import Activator
+
+
+def test_a_burst_asks_at_every_doubling() -> None:
+    """64 waiters ask at 1, 2, 4 … 64, not 64 times."""
+    activator = Activator()
+    assert [n for n in range(1, 65) if activator.wanted(n, 0.0)] == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_a_start_takes_from_the_first_that_asked_until_it_is_over() -> None:
+    """However many asked in between."""
+    activator = Activator()
+    activator.wanted(1, 10.0)
+    activator.wanted(2, 11.0)
+    assert repr(activator) == "<Activator starting since 10.000>"
+    assert activator.over(12.5) == 2.5
+
+
+def test_a_start_that_nobody_asked_for_is_not_over() -> None:
+    """A pod that turns ready unasked is no cold start."""
+    assert Activator().over(1.0) is None
+
+
+def test_the_next_start_asks_from_the_first_waiter_again() -> None:
+    """What was asked for before is settled."""
+    activator = Activator()
+    activator.wanted(8, 0.0)
+    activator.over(1.0)
+    assert activator.wanted(1, 2.0)
+
+
+def test_it_tells_that_pods_cannot_start() -> None:
+    """In its repr, for logs."""
+    activator = Activator()
+    activator.cannot_start = "no such file"
+    assert repr(activator) == "<Activator idle, cannot start>"

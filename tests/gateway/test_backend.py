@@ -1,0 +1,380 @@
+"""One Backend: the clocks, the refusals, what a change of its pods means, and gauges that equal the truth."""
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.backend import Backend, EndpointInfo, Endpoints, Limits, Verdict, queued_backends
+from gateway.breaker import Endpoint, Waiter
+from gateway.errors import GatewayError
+
+
+def info(uid: str, *, ready: bool = True, draining: bool = False) -> EndpointInfo:
+    return EndpointInfo(uid, "127.0.0.1", 9000, ready=ready, draining=draining)
+
+
+def pods(*uids: str, cannot_start: str | None = None) -> Endpoints:
+    return Endpoints(tuple(map(info, uids)), cannot_start)
+
+
+def backend_with(*uids: str, **limits: Any) -> Backend[str]:
+    backend: Backend[str] = Backend("iris", Limits(**{"concurrency": 1, **limits}), 0.0)
+    backend.update(pods(*uids), 0.0)
+    return backend
+
+
+def enter(backend: Backend[str], now: float = 0.0) -> Endpoint:
+    endpoint = backend.enter(now)
+    assert endpoint is not None
+    return endpoint
+
+
+def wait(backend: Backend[str], name: str, now: float = 0.0) -> Waiter[str]:
+    waiter = Waiter(name, now)
+    backend.wait(waiter, now)
+    return waiter
+
+
+def slugs(refused: list[tuple[Waiter[str], GatewayError]]) -> list[tuple[str, str]]:
+    return [(waiter.request, error.reason.slug) for waiter, error in refused]
+
+
+class BackendLaws(RuleBasedStateMachine):
+    """Requests, pods and limits in any order; after each step the gauges are what a plain count says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.backend: Backend[int] = Backend("iris", Limits(2, 3, 5.0, 8.0), 0.0)
+        self.known: dict[str, EndpointInfo] = {}
+        self.open: list[Endpoint] = []
+        self.waiting: dict[Waiter[int], None] = {}
+        self.gone: set[int] = set()
+        self.begun = self.ended = self.waits = 0
+
+    def _settle(self, granted: list[tuple[Waiter[int], Endpoint]], refused: list[tuple[Waiter[int], Any]] = ()) -> None:  # type: ignore[assignment]
+        for waiter, endpoint in granted:
+            del self.waiting[waiter]
+            self.open.append(endpoint)
+        for waiter, _ in refused:
+            del self.waiting[waiter]
+            self.ended += 1
+        self.waits += len(granted) + len(refused)
+
+    @rule(seconds=st.floats(0, 4))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self._settle([], self.backend.expire(self.now))
+
+    @rule()
+    def arrive(self) -> None:
+        endpoint = self.backend.enter(self.now)
+        if endpoint is not None:
+            self.begun += 1
+            self.open.append(endpoint)
+            return
+        waiter = Waiter(self.begun, self.now)
+        full = self.backend.breaker.queued >= self.backend.limits.depth
+        try:
+            self.backend.wait(waiter, self.now)
+        except GatewayError as error:
+            assert (error.reason.slug == "queue_full") == (full and error.reason.slug != "cannot_start")  # noqa: PT017
+        else:
+            self.begun += 1
+            self.waiting[waiter] = None
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def leave(self, data: Any) -> None:
+        endpoint = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        self.ended += 1
+        self._settle(self.backend.leave(endpoint, self.now))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def again(self, data: Any) -> None:
+        at = data.draw(st.integers(0, len(self.open) - 1))
+        waiter = Waiter(-1, self.now, [self.open[at]])
+        try:
+            granted = self.backend.again(waiter, self.open[at], self.now)
+        except GatewayError:
+            return
+        del self.open[at]
+        self.waiting[waiter] = None
+        self._settle(granted)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def give_up(self, data: Any) -> None:
+        waiter = data.draw(st.sampled_from(list(self.waiting)))
+        assert self.backend.give_up(waiter, self.now)
+        assert not self.backend.give_up(waiter, self.now)
+        del self.waiting[waiter]
+        self.waits += 1
+        self.ended += 1
+
+    @rule(uid=st.sampled_from("abc"), ready=st.booleans(), draining=st.booleans(), gone=st.booleans(), broken=st.booleans())
+    def publish(self, uid: str, ready: bool, draining: bool, gone: bool, broken: bool) -> None:
+        self.known.pop(uid, None)
+        if not gone:
+            self.known[uid] = info(uid, ready=ready, draining=draining)
+        news = Endpoints(tuple(self.known.values()), "it crashes" if broken else None)
+        verdict = self.backend.update(news, self.now)
+        self._settle(verdict.granted, verdict.refused)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), suspect=st.booleans())
+    def suspect(self, data: Any, suspect: bool) -> None:
+        endpoint = data.draw(st.sampled_from(self.open))
+        self._settle(self.backend.suspect(endpoint, self.now, suspect=suspect))
+
+    @rule(concurrency=st.integers(0, 3), depth=st.integers(0, 4))
+    def relimit(self, concurrency: int, depth: int) -> None:
+        self._settle(self.backend.relimit(Limits(concurrency, depth, 5.0, 8.0), self.now))
+
+    @invariant()
+    def gauges_equal_the_truth(self) -> None:
+        stats = self.backend.stats
+        assert (stats.in_flight.value, stats.queued.value) == (len(self.open), len(self.waiting))
+        assert (stats.begun, stats.ended, stats.waits) == (self.begun, self.ended, self.waits)
+        assert stats.begun - stats.ended == len(self.open) + len(self.waiting)
+        assert sum(stats.queue_wait.counts) == self.waits
+        assert set(self.backend.breaker.waiters()) == set(self.waiting)
+
+    @invariant()
+    def a_queue_implies_no_free_slot(self) -> None:
+        limit = self.backend.limits.concurrency
+        free = [e for e in self.backend.endpoints.values() if e.available and (not limit or e.in_flight < limit)]
+        assert not (self.waiting and free)
+
+    @invariant()
+    def a_start_is_under_way_only_while_somebody_waits_for_it(self) -> None:
+        starting = self.backend.activator.began is not None
+        assert starting == bool(self.waiting and not self.backend.breaker.available)
+
+
+BackendLaws.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+TestBackendLaws = BackendLaws.TestCase
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    """503 queue_full with the longest wait as a guess, at least a second."""
+    backend = backend_with("a", depth=1)
+    enter(backend)
+    wait(backend, "first")
+    with pytest.raises(GatewayError, match="iris has 1 requests waiting") as caught:
+        wait(backend, "second", 7.0)
+    assert (caught.value.reason.slug, caught.value.retry_after) == ("queue_full", 7.0)
+    assert (backend.stats.begun, backend.stats.queued.value) == (2, 1)
+
+
+def test_a_queue_of_depth_zero_refuses_at_once() -> None:
+    """Nobody has waited: the guess is a second."""
+    backend = backend_with("a", depth=0)
+    enter(backend)
+    with pytest.raises(GatewayError) as caught:
+        wait(backend, "first")
+    assert (caught.value.reason.slug, caught.value.retry_after) == ("queue_full", 1.0)
+
+
+def test_the_queue_clock_runs_only_while_a_pod_is_ready() -> None:
+    """Time without a pod counts for the activation's deadline, not for the queue's."""
+    backend = backend_with("a", queue_timeout=10.0, activation_timeout=100.0)
+    enter(backend)
+    wait(backend, "w", 0.0)
+    backend.update(Endpoints((info("a", ready=False),)), 6.0)
+    assert backend.expire(50.0) == []
+    backend.update(pods("a"), 50.0)
+    assert backend.expire(53.9) == []
+    assert slugs(backend.expire(54.0)) == [("w", "queue_timeout")]
+
+
+def test_the_activation_clock_runs_only_while_no_pod_is_ready() -> None:
+    """And is not set back by a pod that comes and goes."""
+    backend = backend_with(queue_timeout=100.0, activation_timeout=10.0)
+    wait(backend, "first", 0.0)
+    wait(backend, "second", 0.0)
+    backend.update(pods("a"), 4.0)
+    backend.update(pods(), 20.0)
+    assert backend.expire(25.9) == []
+    assert slugs(backend.expire(26.0)) == [("second", "activation_timeout")]
+    assert backend.stats.cold_starts == {"ready": 1, "timeout": 1}
+
+
+def test_one_put_back_in_front_hides_nobody_who_is_overdue() -> None:
+    """Its time began anew; that of those behind it did not."""
+    backend = backend_with("a", queue_timeout=10.0)
+    endpoint = enter(backend)
+    wait(backend, "old", 0.0)
+    wait(backend, "young", 8.0)
+    backend.suspect(endpoint, 9.0, suspect=True)
+    backend.again(Waiter("retried", 9.0, [endpoint]), endpoint, 9.0)
+    backend.suspect(endpoint, 9.0, suspect=False)
+    backend.relimit(Limits(concurrency=1, queue_timeout=5.0), 9.0)
+    assert slugs(backend.expire(12.0)) == [("old", "queue_timeout")]
+    assert [waiter.request for waiter in backend.breaker.waiters()] == ["young"]
+
+
+def test_one_that_was_refused_waits_for_the_next_pod_for_the_queue_timeout() -> None:
+    """Then it is 502: its pods did not accept, and no other came."""
+    backend = backend_with("a", queue_timeout=10.0, activation_timeout=100.0)
+    endpoint = enter(backend)
+    backend.suspect(endpoint, 1.0, suspect=True)
+    assert backend.again(Waiter("w", 1.0, [endpoint]), endpoint, 1.0) == []
+    assert backend.expire(10.9) == []
+    ((_, error),) = backend.expire(11.0)
+    assert error.reason.slug == "connect_failed"
+    assert "127.0.0.1:9000 refused the connection" in error.detail
+
+
+def test_one_that_was_refused_is_told_so_when_the_activation_ends_first() -> None:
+    """Not that no pod became ready: one was, and refused."""
+    backend = backend_with("a", queue_timeout=50.0, activation_timeout=10.0)
+    endpoint = enter(backend)
+    backend.suspect(endpoint, 1.0, suspect=True)
+    backend.again(Waiter("w", 1.0, [endpoint]), endpoint, 1.0)
+    assert slugs(backend.expire(11.0)) == [("w", "connect_failed")]
+
+
+def test_a_put_back_request_goes_first_and_gets_another_pod() -> None:
+    """It has waited before."""
+    backend = backend_with("a", "b")
+    failed, other = enter(backend), enter(backend)
+    wait(backend, "queued")
+    backend.leave(other, 0.0)
+    backend.suspect(failed, 0.0, suspect=True)
+    retried = Waiter("retried", 0.0, [failed])
+    assert backend.again(retried, failed, 0.0) == []
+    granted = backend.leave(other, 1.0)
+    assert [(waiter.request, endpoint.uid) for waiter, endpoint in granted] == [("retried", "b")]
+
+
+@pytest.mark.parametrize("how", ["removed", "cannot_start"])
+def test_a_request_is_not_put_back_where_nobody_will_serve_it(how: str) -> None:
+    """It would wait for ever: it still holds its slot, and is refused."""
+    backend = backend_with("a")
+    endpoint = enter(backend)
+    if how == "removed":
+        backend.update(pods(), 0.0)
+        backend.remove(0.0)
+    else:
+        backend.update(pods(cannot_start="no such file"), 0.0)
+    with pytest.raises(GatewayError) as caught:
+        backend.again(Waiter("w", 0.0, [endpoint]), endpoint, 0.0)
+    assert caught.value.reason.slug == ("backend_removed" if how == "removed" else "cannot_start")
+    assert backend.in_flight == 1
+
+
+def test_waiters_are_refused_when_pods_cannot_start() -> None:
+    """With the reason in words; whoever comes next is refused at once."""
+    backend = backend_with()
+    wait(backend, "w")
+    verdict = backend.update(pods(cannot_start="exit code 1: no module named x"), 2.0)
+    assert slugs(verdict.refused) == [("w", "cannot_start")]
+    assert verdict.refused[0][1].detail == "exit code 1: no module named x"
+    with pytest.raises(GatewayError, match="no module named x"):
+        wait(backend, "next", 3.0)
+    assert backend.stats.cold_starts == {"cannot_start": 1}
+
+
+def test_a_pod_that_serves_outweighs_others_that_cannot_start() -> None:
+    """Waiters go on waiting for its slot."""
+    backend = backend_with("a")
+    enter(backend)
+    wait(backend, "w")
+    assert backend.update(pods("a", cannot_start="crash"), 1.0).refused == []
+
+
+def test_a_pod_that_turns_ready_gets_those_who_wait() -> None:
+    """In the same turn, and the start is counted with its seconds."""
+    backend = backend_with()
+    waiter = wait(backend, "w", 1.0)
+    assert waiter.cold
+    assert backend.nudge_due
+    verdict = backend.update(pods("a"), 3.5)
+    assert [(w.request, e.uid) for w, e in verdict.granted] == [("w", "a")]
+    assert (backend.stats.cold_starts, backend.stats.cold_start.sum) == ({"ready": 1}, 2.5)
+
+
+def test_a_start_that_nobody_waits_for_any_more_is_abandoned() -> None:
+    """The last waiter gave up."""
+    backend = backend_with()
+    first, second = wait(backend, "first"), wait(backend, "second")
+    assert backend.give_up(first, 1.0)
+    assert backend.stats.cold_starts == {}
+    assert backend.give_up(second, 1.0)
+    assert backend.stats.cold_starts == {"abandoned": 1}
+    assert not backend.give_up(second, 1.0)
+
+
+def test_waiters_go_on_waiting_when_their_pods_vanish() -> None:
+    """And the autoscalers are to be told."""
+    backend = backend_with("a")
+    enter(backend)
+    waiter = wait(backend, "w")
+    backend.nudge_due = False
+    verdict = backend.update(pods(), 1.0)
+    assert [endpoint.uid for endpoint in verdict.gone] == ["a"]
+    assert (backend.nudge_due, waiter.cold) == (True, False)
+
+
+def test_a_lowered_limit_blocks_new_grants_only() -> None:
+    """What is open goes on; a raised one grants at once."""
+    backend = backend_with("a", concurrency=3)
+    held = [enter(backend) for _ in range(3)]
+    wait(backend, "w")
+    assert backend.relimit(Limits(concurrency=1), 0.0) == []
+    assert backend.leave(held[0], 1.0) == backend.leave(held[1], 1.0) == []
+    assert [w.request for w, _ in backend.leave(held[2], 1.0)] == ["w"]
+    wait(backend, "x")
+    assert [w.request for w, _ in backend.relimit(Limits(concurrency=2), 0.0)] == ["x"]
+
+
+def test_a_removed_backend_refuses_waiters_and_newcomers_and_lets_the_rest_finish() -> None:
+    """It drains: its pods stay known; named again, it serves on."""
+    backend = backend_with("a")
+    endpoint = enter(backend)
+    wait(backend, "w")
+    verdict: Verdict[str] = backend.remove(1.0)
+    assert slugs(verdict.refused) == [("w", "backend_removed")]
+    with pytest.raises(GatewayError, match="removed"):
+        wait(backend, "x", 1.0)
+    backend.leave(endpoint, 2.0)
+    assert repr(backend) == "<Backend iris in_flight=0 queued=0 endpoints=1>"
+    backend.revive()
+    wait(backend, "y", 2.0)
+
+
+def test_a_request_that_failed_on_a_removed_backend_may_try_its_other_pods() -> None:
+    """What is in flight goes on."""
+    backend = backend_with("a", "b")
+    endpoint = enter(backend)
+    backend.remove(0.0)
+    waiter = Waiter("w", 0.0, [endpoint])
+    assert [e.uid for _, e in backend.again(waiter, endpoint, 0.0)] == ["b"]
+
+
+def test_a_suspect_endpoint_that_is_gone_is_left_alone() -> None:
+    """The news of its end came first."""
+    backend = backend_with("a", "b")
+    endpoint = enter(backend)
+    backend.update(pods("b"), 0.0)
+    assert backend.suspect(endpoint, 0.0, suspect=True) == []
+    assert backend.breaker.available == 1
+
+
+def test_traffic_is_kept_by_route() -> None:
+    """The same object for the same name."""
+    backend = backend_with()
+    assert backend.traffic_of("r") is backend.traffic_of("r")
+
+
+def test_draining_and_queued_can_be_listed() -> None:
+    """For beats, and for the deadlines of those who wait."""
+    backend = backend_with()
+    backend.update(Endpoints((info("a", draining=True), info("b"))), 0.0)
+    assert [endpoint.uid for endpoint in backend.draining()] == ["a"]
+    assert list(queued_backends([backend])) == []
