@@ -1,5 +1,6 @@
 """One request's life on mock transports: every reason, retries, deadlines, and everything released once."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from gateway.errors import BACKEND_REMOVED
 from gateway.exchange import HELD_MOST, Exchange
 from gateway.http1 import RequestHead
 from gateway.routing import RouteTable, Timeouts
-from tests.fakes import Answer, Client, World, read_request, settle
+from tests.fakes import Answer, Client, Pod, World, read_request, settle
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -196,7 +197,7 @@ async def test_a_request_waits_for_a_start_and_is_told_how_long() -> None:
     world = World(pods=0)
     client = world.client().send(GET)
     world.advance(2.5)
-    world.pods.append(new_pod(world))
+    world.pods.append(Pod(world.loop, 1 + len(world.pods)))
     world.publish()
     await settle()
     world.link.say(OK)
@@ -207,21 +208,21 @@ async def test_a_request_waits_for_a_start_and_is_told_how_long() -> None:
     assert b"x-tidegate-cold-start" not in client.answer().fields
 
 
-def test_waiters_whose_pods_vanish_wait_for_the_next() -> None:
+async def test_waiters_whose_pods_vanish_wait_for_the_next() -> None:
     """Nobody is lost, and the autoscalers are nudged."""
-    world = World(limits=ONE, pods=1)
-    world.client().send(GET)
-    waiting = world.client().send(GET)
-    gone = world.pods.pop()
+    world = World(limits=ONE)
+    busy, waiting = world.client().send(GET), world.client().send(GET)
+    old = world.pods.pop()
     world.publish()
     assert (world.nudges, world.backend.breaker.queued) == (1, 1)
-    world.pods.append(gone)
-    gone.uid = "reborn"
-    world.backend.update  # noqa: B018
-    pool_before = len(gone.connections)
-    world.backend.endpoints.clear()
-    assert waiting.received == b""
-    assert pool_before == 1
+    new = Pod(world.loop, 2)
+    world.pods.append(new)
+    world.publish()
+    await settle()
+    new.last.say(OK)
+    old.last.say(OK)
+    assert busy.answer().status == waiting.answer().status == 200
+    assert old.last.transport.end == "close"
 
 
 def test_a_body_that_comes_while_waiting_is_held_up_to_a_bound() -> None:
@@ -256,12 +257,6 @@ def test_what_was_held_does_not_let_a_slow_pod_be_flooded() -> None:
 
 
 # -- retries
-
-
-def new_pod(world: World) -> Any:
-    from tests.fakes import Pod  # noqa: PLC0415
-
-    return Pod(world.loop, 1 + len(world.pods))
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
@@ -365,7 +360,7 @@ async def test_a_get_that_is_reset_twice_by_one_pod_gets_another() -> None:
     world.link.hang_up()
     await settle()
     assert world.suspects == [world.endpoint(world.pod)]
-    world.pods.append(new_pod(world))
+    world.pods.append(Pod(world.loop, 1 + len(world.pods)))
     world.publish()
     await settle()
     world.pods[1].last.say(OK)
@@ -403,8 +398,6 @@ async def test_a_connection_that_does_not_come_in_time_counts_as_refused() -> No
     world = World(pods=2, idle=0, timeouts=Timeouts(connect=2.0))
     world.pod.unreachable = True
     client = world.client().send(GET)
-    import asyncio  # noqa: PLC0415
-
     await asyncio.sleep(2.5)
     world.pods[1].last.say(OK)
     assert client.answer().status == 200
@@ -513,7 +506,7 @@ def test_a_pod_that_takes_the_body_again_leaves_the_client_its_time() -> None:
 @pytest.mark.parametrize("stage", ["waiting", "sent", "uploading"])
 def test_the_total_time_ends_a_request_wherever_it_stands(stage: str) -> None:
     """504 request_timeout."""
-    world = World(limits=ONE, timeouts=Timeouts(request=2.0))
+    world = World(limits=ONE, timeouts=Timeouts(request=2.0), idle=2)
     if stage == "waiting":
         world.client().send(GET)
     client = world.client().send(POST[:-1] if stage == "uploading" else POST)
