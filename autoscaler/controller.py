@@ -17,8 +17,8 @@ from gateway.stats import Beat
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 50
-"""Targets that decide in one turn of the loop: about 2 ms."""
+_AT_ONCE = 10
+"""Targets that decide in one turn of the loop: 1 ms or so."""
 
 
 class Controller:

@@ -34,7 +34,7 @@ from gateway.stats import Beat
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 50
+_AT_ONCE = 10
 """Backends that are taken over in one turn of the loop."""
 
 

@@ -159,10 +159,11 @@ class _Pages:
         return await _send(request, "application/json", _in_turns(pieces))
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
-        transport = request.transport
-        if transport is None:  # it has left already
-            raise web.HTTPBadRequest
-        subscription = self.hub.subscribe(f"stats reader {request.remote}", transport.abort)
+        def abort() -> None:
+            if request.transport is not None:
+                request.transport.abort()
+
+        subscription = self.hub.subscribe(f"stats reader {request.remote}", abort)
         try:
             return await _send(request, "application/x-ndjson", aiter(subscription))
         finally:
@@ -192,7 +193,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except web.HTTPClientError as error:
-        body: dict[str, Any] = {"status": error.status, "title": error.reason}
+        body: dict[str, Any] = {"status": error.status, "title": error.reason, "detail": error.text}
         headers = {}
         if isinstance(error, web.HTTPNotFound):
             paths = sorted({resource.canonical for resource in request.app.router.resources()})

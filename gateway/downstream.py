@@ -257,8 +257,7 @@ class Downstream(asyncio.Protocol):
             self._wait_for_request()
             self._act()
         else:
-            unread = self._ahead or self._reader.inbox or self._reader.partial
-            self._close(linger=bool(unread) or (current is not None and not current.complete))
+            self._close(linger=current is not None and not current.complete)
 
     def _close(self, *, linger: bool) -> None:
         self._closing = True

@@ -42,6 +42,9 @@ _COLUMNS = (("route", 15), ("pods", 7), ("in flight", 9), ("queued", 6), ("req/s
 """Headings and widths after the Backend's name, which has what is left: 15 cells of 80."""
 _WIDEST_NAME = 40
 
+_ONE_CHARACTER = re.compile(r"(\[[^\]]+\]|\\[dw]|(?<!\\)\.)[+*]?")
+"""In a regex: a class or a dot, and how often it comes."""
+
 
 # -- curl
 
@@ -66,14 +69,10 @@ def _example(rule: PathRule) -> tuple[str, bool]:
     text = rule.value.decode("latin-1")
     if rule.kind != "regex":
         return text, True
-    guess = text.removeprefix("^").removesuffix("$")
-    for pattern, stand_in in (
-        (r"\(\?P<\w+>|\(\?:|[()]", ""),
-        (r"\[[^\]]*\][+*]?|\\w\+?|\.[+*]", "x"),
-        (r"\\d\+?", "1"),
-    ):
-        guess = re.sub(pattern, stand_in, guess)
-    guess = re.sub(r"\\(.)", r"\1", guess).partition("|")[0]
+    guess = re.sub(r"\(\?P<\w+>|\(\?:", "(", text.removeprefix("^").removesuffix("$"))
+    guess = re.sub(r"\(([^|()]*)[^()]*\)", r"\1", guess)
+    guess = _ONE_CHARACTER.sub(lambda one: next((c for c in "x1" if re.fullmatch(one[1], c)), "x"), guess)
+    guess = re.sub(r"\\(.)", r"\1", guess)
     return guess, re.fullmatch(text, guess) is not None
 
 

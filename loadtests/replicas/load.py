@@ -30,7 +30,8 @@ class Tally:
 
     ok: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
-    cold_starts: Counter[str] = field(default_factory=Counter)
+    cold_starts: list[tuple[str, float]] = field(default_factory=list)
+    """Backend and seconds, of each request that waited for a pod."""
     max_in_flight: dict[int, int] = field(default_factory=dict)
     """By pod's process: the most requests that it ever worked on at once."""
     backends: dict[int, str] = field(default_factory=dict)
@@ -39,7 +40,7 @@ class Tally:
     def answered(self, kind: str, backend: str, headers: Mapping[str, str]) -> None:
         self.ok[kind] += 1
         if "x-tidegate-cold-start" in headers:
-            self.cold_starts[backend] += 1
+            self.cold_starts.append((backend, float(headers["x-tidegate-cold-start"])))
         if "x-model-pid" in headers:
             pid = int(headers["x-model-pid"])
             self.backends[pid] = backend

@@ -32,6 +32,8 @@ from loadtests.replicas.load import Load, Tally
 HERE = Path(__file__).resolve().parent
 LIMIT = 2
 MOST, LEAST = 5, 1
+LOAD_TIME = 0.1
+"""Seconds, of every pod: who waits for less got one that was there."""
 LONGEST_PUSH = 40.0
 """Seconds until a pushed count is reached: requests of some 3 s are finished first, and pods load."""
 
@@ -44,7 +46,7 @@ backends:
 BACKEND = """\
   {name}:
     target:
-      command: [python, {pod}, --port, "{{port}}", --load-time, 100ms, --request-time, {request_time}]
+      command: [python, {pod}, --port, "{{port}}", --load-time, "{load_time}", --request-time, {request_time}]
       ready: /v2/health/ready
     concurrency: {limit}
     queue: {{depth: 100, timeout: 60s}}
@@ -63,13 +65,11 @@ class Setup:
 
     def save(self, replicas: int) -> None:
         """As editors do: a new file in the old one's place."""
+        common = {"pod": HERE / "rude_pod.py", "load_time": LOAD_TIME, "limit": LIMIT}
         text = HEAD.format(listen=self.listen, admin=self.admin)
-        pod = HERE / "rude_pod.py"
-        text += BACKEND.format(
-            name="pushed", pod=pod, request_time="50ms", limit=LIMIT, least=replicas, most=replicas
-        )
+        text += BACKEND.format(name="pushed", request_time="50ms", least=replicas, most=replicas, **common)
         for name in self.sparse:
-            text += BACKEND.format(name=name, pod=pod, request_time="1s", limit=LIMIT, least=0, most=2)
+            text += BACKEND.format(name=name, request_time="1s", least=0, most=2, **common)
         text += "routes:\n" + "".join(ROUTE.format(name=name) for name in ["pushed", *self.sparse])
         new = self.path.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
@@ -221,7 +221,10 @@ def summary(tally: Tally, seen: Seen, pushes: list[float]) -> dict[str, Any]:
         "pods_started": len(seen.pods),
         "pods_busy_when_marked_draining": len(seen.drained_busy),
         "times_to_zero": sum(seen.to_zero.values()),
-        "requests_that_waited_for_a_start": tally.cold_starts.total(),
+        "requests_that_waited_for_a_start": len(tally.cold_starts),
+        "of_these_got_a_draining_pod_back": sum(
+            seconds < LOAD_TIME for backend, seconds in tally.cold_starts if backend != "pushed"
+        ),
         "most_in_flight_in_a_pod": max(tally.max_in_flight.values(), default=0),
         "limit": LIMIT,
     }

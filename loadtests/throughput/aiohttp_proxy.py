@@ -7,7 +7,7 @@ request id and deadlines are set, nothing is decompressed. aiohttp's C parser, o
 import argparse
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
 from itertools import cycle
 
 import uvloop
@@ -28,7 +28,9 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SESSION = web.AppKey("session", ClientSession)
+ORIGINS = web.AppKey("origins", Iterator[str])
+"""Whose turn it is next."""
 
 
 def forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
@@ -41,53 +43,45 @@ def forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     )
 
 
-def make_handler(session: ClientSession, origins: list[str]) -> Handler:
-    turns = cycle(origins)
+async def handle(request: web.Request) -> web.StreamResponse:
+    headers = forwarded(request.headers)
+    headers.setdefault("X-Request-Id", uuid.uuid4().hex)
+    headers["X-Forwarded-For"] = request.remote or ""
+    turns = request.app[ORIGINS]
+    url = URL(next(turns) + request.raw_path, encoded=True)
+    body = request.content if request.body_exists else None
+    try:
+        async with request.app[SESSION].request(
+            request.method, url, headers=headers, data=body, allow_redirects=False
+        ) as answer:
+            response = web.StreamResponse(status=answer.status, reason=answer.reason)
+            response.headers.extend(forwarded(answer.headers))
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+    except (ClientError, TimeoutError) as error:
+        raise web.HTTPBadGateway(text=f"{error!r}") from error
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        headers = forwarded(request.headers)
-        headers.setdefault("X-Request-Id", uuid.uuid4().hex)
-        headers["X-Forwarded-For"] = request.remote or ""
-        url = URL(next(turns) + request.raw_path, encoded=True)
-        body = request.content if request.body_exists else None
-        try:
-            async with session.request(
-                request.method, url, headers=headers, data=body, allow_redirects=False
-            ) as answer:
-                response = web.StreamResponse(status=answer.status, reason=answer.reason)
-                response.headers.extend(forwarded(answer.headers))
-                await response.prepare(request)
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
-                return response
-        except (ClientError, TimeoutError) as error:
-            raise web.HTTPBadGateway(text=f"{error!r}") from error
 
-    return handle
+async def sessions(app: web.Application) -> AsyncIterator[None]:
+    app[SESSION] = ClientSession(
+        connector=TCPConnector(limit=0, keepalive_timeout=3600),
+        cookie_jar=DummyCookieJar(),
+        timeout=ClientTimeout(total=None, sock_connect=5, sock_read=300),
+        auto_decompress=False,
+        skip_auto_headers={"User-Agent", "Accept", "Accept-Encoding", "Content-Type"},
+    )
+    yield
+    await app[SESSION].close()
 
 
 def make_app(origins: list[str]) -> web.Application:
-    app = web.Application(client_max_size=0)
-
-    async def route(app: web.Application) -> AsyncIterator[None]:
-        session = ClientSession(
-            connector=TCPConnector(limit=0, keepalive_timeout=3600),
-            cookie_jar=DummyCookieJar(),
-            timeout=ClientTimeout(total=None, sock_connect=5, sock_read=300),
-            auto_decompress=False,
-            skip_auto_headers={"User-Agent", "Accept", "Accept-Encoding", "Content-Type"},
-        )
-        async with session:
-            app["handle"] = make_handler(session, origins)
-            yield
-
-    async def dispatch(request: web.Request) -> web.StreamResponse:
-        handle: Handler = request.app["handle"]
-        return await handle(request)
-
-    app.cleanup_ctx.append(route)
-    app.router.add_route("*", "/{path:.*}", dispatch)
+    app = web.Application()
+    app[ORIGINS] = cycle(origins)
+    app.cleanup_ctx.append(sessions)
+    app.router.add_route("*", "/{path:.*}", handle)
     return app
 
 

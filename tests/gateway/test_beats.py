@@ -1,7 +1,5 @@
 """What a gateway tells each second, and what it leaves out."""
 
-import pytest
-
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.beats import BeatMaker
 from gateway.breaker import Endpoint, Waiter
@@ -111,9 +109,6 @@ def test_a_nudge_tells_this_moment_and_takes_nothing_from_the_next_beat() -> Non
     assert maker.beat([backend], 2.0).stats["iris"] == Stat(queued_seconds=0.75, begun=1, queued=1)
 
 
-@pytest.mark.xfail(
-    reason="readings are kept by name and outlive the Backend, so that its differences are negative"
-)
 def test_a_backend_that_comes_back_under_its_name_starts_from_zero() -> None:
     """A configuration may drop a Backend and name it again: its counts began anew, and no difference is negative."""
     maker, old = BeatMaker("g", 0.0), served()

@@ -141,14 +141,15 @@ async def test_each_endpoint_is_in_one_state() -> None:
         EndpointInfo("c", "h", 3, ready=True),
         EndpointInfo("d", "h", 4, ready=False, draining=True),
         EndpointInfo("e", "h", 5, ready=True, draining=True),
+        EndpointInfo("f", "h", 6, ready=False),
     ]
     backend.update(Endpoints(tuple(infos)), 0.0)
-    for uid in ("c", "e"):
+    for uid in ("c", "e", "f"):
         backend.suspect(backend.endpoints[uid], 0.0, suspect=True)
     states = {
         state: await world.value("tidegate_endpoints", backend="iris-v1", state=state) for state in _STATES
     }
-    assert states == {"ready": 2, "draining": 2, "suspect": 1, "not_ready": 0}
+    assert states == {"ready": 2, "draining": 2, "suspect": 1, "not_ready": 1}
 
 
 _STATES = ("ready", "draining", "suspect", "not_ready")

@@ -16,12 +16,11 @@ GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 MEGABYTE = 1 << 20
 
 
-async def ask(plane: Plane, *requests: bytes) -> tuple[Connection, Connection]:
-    """A client that sends, as its own connection (twice, for unpacking)."""
+async def ask(plane: Plane, request: bytes) -> Connection:
+    """A client that has sent this."""
     client = await plane.connect()
-    for request in requests:
-        client.say(request)
-    return client, client
+    client.say(request)
+    return client
 
 
 async def until_reset(client: Connection) -> None:
@@ -89,7 +88,7 @@ async def test_a_chunked_upload_and_a_chunked_answer_keep_their_trailers() -> No
 
     async with running() as plane:
         await plane.pod(handle)
-        client, _ = await ask(plane, upload)
+        client = await ask(plane, upload)
         data = await client.head()
         data += await client.reader.readuntil(b"0\r\nX-End: 1\r\n\r\n")
         _, body, trailers, whole = read_request(bytes(seen))
@@ -113,7 +112,7 @@ async def test_the_body_is_not_asked_for_before_a_pod_has_the_request() -> None:
 
     async with running() as plane:
         await plane.pod(handle)
-        client, _ = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        client = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
         assert (await client.head()).startswith(b"HTTP/1.1 103 ")
         assert (await client.head()).startswith(b"HTTP/1.1 100 ")
         client.say(b"hello")
@@ -134,7 +133,7 @@ async def test_an_answer_that_ends_with_its_connection_is_whole(version: bytes) 
 
     async with running() as plane:
         await plane.pod(handle)
-        client, _ = await ask(plane, b"GET / HTTP/%b\r\nHost: x\r\nConnection: close\r\n\r\n" % version)
+        client = await ask(plane, b"GET / HTTP/%b\r\nHost: x\r\nConnection: close\r\n\r\n" % version)
         (answer,) = read_answers(await client.rest(), [b"GET"], closed=True)
         assert (answer.body, answer.complete) == (b"hello world", True)
         client.close()
@@ -155,7 +154,7 @@ async def test_a_cut_answer_is_a_reset_connection(framing: bytes) -> None:
     async with running() as plane:
         await plane.pod(handle)
         version = b"1.0" if framing.startswith(b"Conn") else b"1.1"
-        client, _ = await ask(plane, b"GET / HTTP/%b\r\nHost: x\r\n\r\n" % version)
+        client = await ask(plane, b"GET / HTTP/%b\r\nHost: x\r\n\r\n" % version)
         await client.reader.readuntil(b"hello")
         cut.set()
         await until_reset(client)
@@ -171,11 +170,11 @@ async def test_an_early_answer_to_an_unfinished_upload_arrives_whole() -> None:
     async def handle(connection: Connection) -> None:
         await connection.head()
         connection.say(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        await connection.writer.drain()
+        await connection.rest()
 
     async with running() as plane:
         await plane.pod(handle)
-        client, _ = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n")
+        client = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n")
         client.say(b"y" * 200_000)
         head = await client.head()
         assert head.startswith(b"HTTP/1.1 413 ")
@@ -201,7 +200,7 @@ async def test_a_slow_reader_slows_its_pod_and_gets_everything() -> None:
 
     async with running() as plane:
         await plane.pod(handle)
-        client, _ = await ask(plane, GET)
+        client = await ask(plane, GET)
         await client.head()
         before = -1
         while before != sent:
@@ -228,7 +227,7 @@ async def test_a_slow_pod_slows_the_client_and_gets_everything() -> None:
 
     async with running() as plane:
         await plane.pod(handle)
-        client, _ = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+        client = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
         sent = 0
         with pytest.raises(TimeoutError):
             while sent < size:
@@ -247,7 +246,7 @@ async def test_pipelined_requests_good_and_bad_are_answered_in_order() -> None:
     """The first bad one is the last."""
     async with running() as plane:
         await plane.pod()
-        client, _ = await ask(plane, GET * 50 + b"GET / HTTP/1.1\r\nHost : x\r\n\r\n" + GET)
+        client = await ask(plane, GET * 50 + b"GET / HTTP/1.1\r\nHost : x\r\n\r\n" + GET)
         answers = read_answers(await client.rest(), [b"GET"] * 51, closed=True)
         assert [answer.status for answer in answers] == [200] * 50 + [400]
         assert json.loads(answers[-1].body)["reason"] == "bad_request"
@@ -308,7 +307,7 @@ async def test_a_route_table_swap_leaves_exchanges_in_flight_alone() -> None:
 
     async with running() as plane:
         await plane.pod(handle)
-        client, _ = await ask(plane, GET)
+        client = await ask(plane, GET)
         await eventually(lambda: plane.backend.in_flight == 1)
         plane.gateway.table = type(plane.gateway.table)(())
         plane.gateway.apply(plane.backend, plane.backend.remove(plane.gateway.now()))
@@ -325,7 +324,7 @@ async def test_a_flood_of_tiny_pipelined_requests_ends_well() -> None:
     """2,000 in one packet, every one answered."""
     async with running() as plane:
         await plane.pod()
-        client, _ = await ask(plane, GET * 2000)
+        client = await ask(plane, GET * 2000)
         data = b""
         while data.count(b"HTTP/1.1 200 OK") < 2000 or not data.endswith(b"ok"):
             data += await client.reader.read(MEGABYTE)

@@ -1,0 +1,208 @@
+"""Requests from bytes: however the input is cut, what comes out is the same; and what is not valid goes no further."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import HEAD_TIMEOUT, GatewayError
+from gateway.reader import FIELDS_MOST, HEAD_MOST, TARGET_MOST, RequestReader
+
+HOST = b"Host: x\r\n"
+
+
+def read(*pieces: bytes) -> RequestReader:
+    reader = RequestReader()
+    for piece in pieces:
+        reader.feed(piece)
+    return reader
+
+
+def seen(reader: RequestReader) -> list[Any]:
+    """Everything that can be told of what was read."""
+    return [
+        (
+            incoming.error.reason.slug
+            if incoming.error
+            else (incoming.head.method, incoming.head.target, incoming.head.host, incoming.head.fields),
+            None if incoming.error else (b"".join(incoming.body), incoming.trailers, incoming.complete),
+            incoming.error is None and incoming.head.keep_alive,
+        )
+        for incoming in reader.inbox
+    ] + [reader.ended]
+
+
+def fault(data: bytes) -> str | None:
+    """The first request's fault, in words."""
+    error = read(data).inbox[0].error
+    return f"{error.reason.slug}: {error.detail}" if error else None
+
+
+CHUNKED = b"POST /c HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+PIECES = [
+    b"GET / HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"HEAD /h?q HTTP/1.1\r\n" + HOST + b"Accept: a\r\nX:\r\n\r\n",
+    b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
+    CHUNKED + b"5;x=y\r\nhello\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n",
+    b"\r\nGET http://other:80/abs HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET /u HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    b"POST /u HTTP/1.1\r\n" + HOST + b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 3\r\n\r\nabc",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    CHUNKED + b"xyz\r\n",
+    b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhe",
+    b"G",
+    b"\x00",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join), st.data())
+def test_whole_input_and_single_bytes_give_the_same(data: bytes, how: st.DataObject) -> None:
+    """Good and bad requests in any order, cut anywhere."""
+    whole = seen(read(data))
+    assert seen(read(*(data[at : at + 1] for at in range(len(data))))) == whole
+    cuts = sorted(how.draw(st.lists(st.integers(0, len(data)), max_size=4)))
+    assert seen(read(*(data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)))) == whole
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        pytest.param(b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "can't be present", id="CL and TE"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", "can't be present", id="TE and CL"),
+        pytest.param(b"Content-Length: 1\r\nContent-Length: 1\r\n", "Duplicate", id="two CLs"),
+        pytest.param(b"Content-Length: 1, 1\r\n", "Content-Length", id="list of CLs"),
+        pytest.param(b"Content-Length: +1\r\n", "Content-Length", id="signed CL"),
+        pytest.param(b"Content-Length: \r\n", "Content-Length", id="empty CL"),
+        pytest.param(b"Content-Length: " + b"9" * 30 + b"\r\n", "overflow", id="huge CL"),
+        pytest.param(b"X: a\r\n b\r\n", "whitespace", id="obs-fold"),
+        pytest.param(b"X: a\nY: b\r\n", "CR", id="bare LF"),
+        pytest.param(b"X: a\rY: b\r\n", "LF", id="bare CR"),
+        pytest.param(b"X : a\r\n", "token", id="space before colon"),
+        pytest.param(b"X: a\x00\r\n", "value char", id="NUL"),
+        pytest.param(b"X: a\x01\r\n", "value char", id="control byte"),
+        pytest.param(b"Transfer-Encoding: xchunked\r\n", "other than chunked", id="xchunked"),
+        pytest.param(b"Transfer-Encoding: gzip, chunked\r\n", "other than chunked", id="gzip, chunked"),
+        pytest.param(b"Transfer-Encoding: chunked, gzip\r\n", "Transfer-Encoding", id="chunked not last"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding", id="two TEs"),
+        pytest.param(b"Host: y\r\n", "more than one Host", id="two Hosts"),
+    ],
+)
+def test_a_head_that_smuggles_is_refused(request_: bytes, words: str) -> None:
+    """400, and nothing after it is read."""
+    told = fault(b"POST / HTTP/1.1\r\n" + HOST + request_ + b"\r\n0\r\n\r\n")
+    assert told is not None
+    assert told.startswith("bad_request: ")
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "no Host"),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0"),
+        (b"GET ftp://x/ HTTP/1.1\r\n" + HOST + b"\r\n", "neither"),
+        (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", "neither"),
+        (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", "method"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI"),
+        (CHUNKED + b"+1\r\na\r\n0\r\n\r\n", "chunk size"),
+        (CHUNKED + b"1\na\r\n0\r\n\r\n", "chunk size"),
+        (CHUNKED + b"fffffffffffffffff\r\n", "overflow"),
+        (CHUNKED + b"1\r\nab\r\n0\r\n\r\n", "chunk data"),
+    ],
+)
+def test_a_request_that_is_not_valid_is_refused(data: bytes, words: str) -> None:
+    """400."""
+    told = fault(data)
+    assert told is not None
+    assert told.startswith("bad_request: ")
+    assert words in told
+
+
+def test_another_version_is_505() -> None:
+    """As far as the parser knows it."""
+    assert fault(b"GET / HTTP/2.0\r\n" + HOST + b"\r\n") == "version_not_supported: HTTP/2.0 is not spoken here"
+
+
+@pytest.mark.parametrize("step", [1 << 20, 4096])
+def test_a_long_target_is_414(step: int) -> None:
+    """Complete or not, and whatever else is wrong with the head."""
+    for rest in (b" HTTP/1.1\r\n" + HOST + b"\r\n", b"", b" HTTP/1.1\r\nHost : x\r\n\r\n", b" HTTP/1.1\r\n\r\n"):
+        data = b"GET /" + b"a" * TARGET_MOST + rest
+        told = read(*(data[at : at + step] for at in range(0, len(data), step))).inbox[0].error
+        assert told is not None
+        assert told.reason.slug == "target_too_long"
+
+
+@pytest.mark.parametrize("step", [1 << 20, 1000])
+def test_a_large_head_is_431(step: int) -> None:
+    """By its size, or by its fields."""
+    for fields in (b"X: " + b"a" * HEAD_MOST + b"\r\n", b"X: a\r\n" * (FIELDS_MOST + 1)):
+        data = b"GET / HTTP/1.1\r\n" + HOST + fields + b"\r\n"
+        told = read(*(data[at : at + step] for at in range(0, len(data), step))).inbox[0].error
+        assert told is not None
+        assert told.reason.slug == "headers_too_large"
+
+
+def test_a_head_that_never_ends_is_431() -> None:
+    """It is not kept for ever."""
+    reader = read(b"GET / HTTP/1.1\r\n" + HOST + b"X: ", *[b"a" * 1000] * 200)
+    assert reader.ended
+    assert reader.inbox[0].error is not None
+    assert reader.inbox[0].error.reason.slug == "headers_too_large"
+
+
+def test_a_body_before_a_head_does_not_count_as_head() -> None:
+    """A large body and the next request's first bytes in one packet."""
+    body = b"b" * (4 * HEAD_MOST)
+    first = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
+    reader = read(first + body + b"GET /next", b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert [incoming.error for incoming in reader.inbox] == [None, None]
+
+
+@pytest.mark.parametrize("trailers", [b"X: a\r\n" * (FIELDS_MOST + 2), b"X: " + b"a" * 3 * HEAD_MOST])
+def test_trailers_have_bounds_as_well(trailers: bytes) -> None:
+    """They are kept until the body's end."""
+    data = CHUNKED + b"1\r\na\r\n0\r\n" + trailers
+    reader = read(CHUNKED)
+    (incoming,) = reader.inbox
+    for at in range(len(CHUNKED), len(data), 1000):
+        reader.feed(data[at : at + 1000])
+        incoming.take()
+    assert incoming.error is not None
+    assert incoming.error.reason.slug == "headers_too_large"
+
+
+def test_a_head_may_be_refused_from_outside() -> None:
+    """When it takes too long."""
+    reader = read(b"GET /slow")
+    assert reader.partial
+    assert repr(reader) == "<RequestReader in a head, 0 in the inbox>"
+    reader.give_up(GatewayError(HEAD_TIMEOUT, "10 s"))
+    assert (reader.partial, reader.ended) == (False, True)
+    assert repr(reader.inbox[0]) == "<Incoming <RequestHead  /slow host=None> refused>"
+
+
+def test_thousands_of_upgrade_offers_in_one_packet_are_dropped_one_by_one() -> None:
+    """Not one within the other."""
+    offer = b"GET /u HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    assert len(read(offer * 3000).inbox) == 3000
+
+
+def test_it_tells_its_state() -> None:
+    """In its repr."""
+    reader = read(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab")
+    assert repr(reader) == "<RequestReader in a body, 1 in the inbox>"
+    assert repr(reader.inbox[0]) == "<Incoming <RequestHead POST / host=b'x'> coming>"
+    assert reader.inbox[0].take() == b"ab"
+    reader.feed(b"cde")
+    assert repr(reader) == "<RequestReader between requests, 1 in the inbox>"
+    assert repr(reader.inbox[0]).endswith("complete>")
+    reader.close()
+    assert repr(reader) == "<RequestReader ended, 0 in the inbox>"
+    reader.feed(b"GET")

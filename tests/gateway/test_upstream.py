@@ -1,0 +1,205 @@
+"""The pod's side on mock transports: what a pod says, what is made of it, and the pool."""
+
+from typing import Any
+
+import pytest
+
+from gateway.upstream import IDLE_SECONDS, MOST_IDLE, ConnectionPool
+from tests.fakes import World
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+HEAD = b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def pool_of(world: World) -> ConnectionPool:
+    pool: ConnectionPool = world.endpoint(world.pod).pool
+    return pool
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", id="two CLs"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok", id="CL and TE"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", id="gzip"),
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", id="bare LF"),
+        pytest.param(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nzz", id="upgrade"),
+        pytest.param(b"HTTP/1.1 101 Switching\r\n\r\n", id="101"),
+        pytest.param(b"HTTP/1.1 000 Nothing\r\n\r\n", id="000"),
+        pytest.param(b"HTTP/1.1 42 Short\r\n\r\n", id="42"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_502(reply: bytes) -> None:
+    """Nothing of it reaches the client, and the connection is dropped."""
+    world = World()
+    client = world.client().send(GET)
+    world.link.say(reply)
+    assert (client.answer().status, client.answer().interims) == (502, [])
+    assert world.reasons == {"upstream_invalid": 1}
+    assert world.link.transport.end == "abort"
+    assert pool_of(world).idle == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"HTTP/1.1 200 OK\r\nX-Evil: 1\r\nContent-Length: 4\r\n\r\nevil", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n", b"garbage"],
+)
+def test_what_follows_an_answer_is_no_part_of_it(more: bytes) -> None:
+    """Neither body nor trailers; and the connection is of no further use."""
+    for reply in (OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"):
+        world = World()
+        client = world.client().send(GET)
+        world.link.say(reply + more)
+        assert (client.answer().body, client.answer().trailers) == (b"ok", {})
+        assert world.link.transport.end == "close"
+        assert pool_of(world).idle == []
+
+
+def test_a_body_after_an_answer_to_head_is_not_forwarded() -> None:
+    """It should not be there; who knows where the next answer begins?"""
+    world = World()
+    client = world.client().send(HEAD)
+    world.link.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+    assert client.answer(b"HEAD").complete
+    assert world.link.transport.end == "close"
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n", False),
+        (b"HTTP/1.0 200 OK\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", True),
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_connection_is_kept_when_the_pod_means_to(line: bytes, kept: bool, method: bytes) -> None:
+    """HTTP/1.0 closes unless it says otherwise, HTTP/1.1 keeps."""
+    world = World()
+    client = world.client().send(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+    world.link.say(line + b"Content-Length: 2\r\n\r\n" + (b"ok" if method == b"GET" else b""))
+    assert client.answer(method).status == 200
+    assert (len(pool_of(world).idle), world.link.transport.end) == ((1, None) if kept else (0, "close"))
+
+
+def test_a_pod_that_talks_unasked_is_not_trusted() -> None:
+    """Its words could be taken for an answer to somebody else."""
+    world = World()
+    world.link.say(OK)
+    assert world.link.transport.end == "abort"
+    assert pool_of(world).take(world.loop.now) is None
+
+
+def test_interim_answers_come_one_by_one_and_only_the_last_ends() -> None:
+    """102, 103, then 200."""
+    world = World()
+    client = world.client().send(GET)
+    world.link.say(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + OK)
+    assert (client.answer().interims, client.answer().status) == ([102, 103], 200)
+
+
+def test_an_answer_before_the_upload_is_done_ends_the_connection() -> None:
+    """At once: the pod may never read the rest."""
+    world = World()
+    world.client().send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+    world.link.say(OK)
+    assert world.link.transport.end == "abort"
+
+
+def test_an_answer_before_the_pod_took_the_upload_ends_the_connection() -> None:
+    """What is still to be written would stand before the next request."""
+    world = World()
+    client = world.client()
+    world.link.transport.room = 1
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+    world.link.say(OK)
+    assert client.answer(b"POST").status == 200
+    assert world.link.transport.end == "abort"
+
+
+def test_a_pool_gives_the_last_that_came_back_and_lets_the_others_age() -> None:
+    """And closes what is too old."""
+    world = World(idle=3)
+    pool = pool_of(world)
+    first, second, third = (link.protocol for link in world.pod.connections)
+    assert pool.take(world.loop.now) is third
+    world.loop.now += 1
+    pool.put(third)
+    world.loop.now += IDLE_SECONDS - 0.5
+    world.gateway.reap()
+    world.loop.run()
+    assert pool.idle == [third]
+    assert first.transport.lost
+    assert second.transport.lost
+    world.loop.now += 1
+    assert pool.take(world.loop.now) is None
+    assert third.transport.end == "close"
+
+
+def test_a_connection_that_is_lost_while_idle_leaves_the_pool() -> None:
+    """At once."""
+    world = World(idle=2)
+    world.link.hang_up()
+    assert repr(pool_of(world)) == "<ConnectionPool 127.0.0.1:9001 idle=1>"
+
+
+def test_a_pool_keeps_so_many_and_no_more() -> None:
+    """The rest is closed."""
+    world = World(idle=MOST_IDLE + 1)
+    assert len(pool_of(world).idle) == MOST_IDLE
+    assert world.link.transport.end == "close"
+
+
+def test_a_closed_pool_closes_what_comes_back() -> None:
+    """Its Endpoint is gone; what is busy finishes."""
+    world = World(idle=2)
+    client = world.client().send(GET)
+    busy = world.link
+    world.pods.clear()
+    world.publish()
+    assert repr(busy.protocol.pool) == "<ConnectionPool 127.0.0.1:9001 idle=0 closed>"
+    assert repr(busy.protocol) == "<Upstream 127.0.0.1:9001 busy>"
+    busy.say(OK)
+    assert client.answer().status == 200
+    assert busy.transport.end == "close"
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    """As an authority must."""
+    world = World()
+    pool: Any = ConnectionPool("::1", 80, world.gateway.loop)
+    assert (pool.name, pool.authority) == ("[::1]:80", b"[::1]:80")
+
+
+def test_a_pause_is_asked_for_once_and_ends_with_the_answer() -> None:
+    """The connection goes back to the pool reading."""
+    world = World()
+    client = world.client().send(GET)
+    client.transport.room = 1
+    world.link.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+    assert world.link.transport.calls == ["pause"]
+    world.link.protocol.pause()
+    world.link.say(b"done")
+    assert world.link.transport.calls == ["pause", "resume"]
+    assert repr(world.link.protocol).endswith("idle>")
+
+
+def test_a_connection_that_is_closing_is_not_paused_or_resumed() -> None:
+    """There is nothing to read."""
+    world = World()
+    protocol = world.link.protocol
+    protocol.pause()
+    world.link.transport.end = "close"
+    protocol.resume()
+    protocol.pause()
+    assert world.link.transport.calls == ["pause"]
+
+
+def test_an_idle_connection_may_block_and_drain() -> None:
+    """Nobody needs to know."""
+    world = World()
+    world.link.protocol.pause_writing()
+    world.link.protocol.resume_writing()
+    assert pool_of(world).take(world.loop.now) is world.link.protocol
