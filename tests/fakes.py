@@ -389,7 +389,9 @@ class World:
         """Nothing is open, nobody waits, and no slot is taken."""
         assert (self.backend.in_flight, self.backend.breaker.queued) == (0, 0)
         assert self.backend.stats.begun == self.backend.stats.ended
-        assert [endpoint.in_flight for endpoint in self.backend.endpoints.values()] == [0] * len(self.backend.endpoints)
+        assert [endpoint.in_flight for endpoint in self.backend.endpoints.values()] == [0] * len(
+            self.backend.endpoints
+        )
 
 
 async def settle() -> None:

@@ -48,7 +48,9 @@ def test_whatever_a_client_sends_it_gets_http_or_nothing(data: bytes, size: int)
 
 @settings(max_examples=150, deadline=None)
 @given(NOISE, st.integers(1, 40), st.sampled_from([b"POST", b"OPTIONS"]), st.booleans())
-def test_whatever_a_pod_says_its_client_gets_http_or_a_reset(data: bytes, size: int, method: bytes, clean: bool) -> None:
+def test_whatever_a_pod_says_its_client_gets_http_or_a_reset(
+    data: bytes, size: int, method: bytes, clean: bool
+) -> None:
     """One answer at most, and the slot is free once the pod has hung up."""
     world = World(limits=Limits(concurrency=1))
     client = world.client().send(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")

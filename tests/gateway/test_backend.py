@@ -55,7 +55,9 @@ class BackendLaws(RuleBasedStateMachine):
         self.gone: set[int] = set()
         self.begun = self.ended = self.waits = 0
 
-    def _settle(self, granted: list[tuple[Waiter[int], Endpoint]], refused: list[tuple[Waiter[int], Any]] = ()) -> None:  # type: ignore[assignment]
+    def _settle(
+        self, granted: list[tuple[Waiter[int], Endpoint]], refused: list[tuple[Waiter[int], Any]] = ()
+    ) -> None:  # type: ignore[assignment]
         for waiter, endpoint in granted:
             del self.waiting[waiter]
             self.open.append(endpoint)
@@ -116,7 +118,13 @@ class BackendLaws(RuleBasedStateMachine):
         self.waits += 1
         self.ended += 1
 
-    @rule(uid=st.sampled_from("abc"), ready=st.booleans(), draining=st.booleans(), gone=st.booleans(), broken=st.booleans())
+    @rule(
+        uid=st.sampled_from("abc"),
+        ready=st.booleans(),
+        draining=st.booleans(),
+        gone=st.booleans(),
+        broken=st.booleans(),
+    )
     def publish(self, uid: str, ready: bool, draining: bool, gone: bool, broken: bool) -> None:
         self.known.pop(uid, None)
         if not gone:
@@ -147,7 +155,9 @@ class BackendLaws(RuleBasedStateMachine):
     @invariant()
     def a_queue_implies_no_free_slot(self) -> None:
         limit = self.backend.limits.concurrency
-        free = [e for e in self.backend.endpoints.values() if e.available and (not limit or e.in_flight < limit)]
+        free = [
+            e for e in self.backend.endpoints.values() if e.available and (not limit or e.in_flight < limit)
+        ]
         assert not (self.waiting and free)
 
     @invariant()

@@ -120,7 +120,11 @@ class BreakerLaws(RuleBasedStateMachine):
 
     @invariant()
     def a_queue_implies_no_free_slot(self) -> None:
-        free = [e for e in self.endpoints if e.available and (not self.breaker.limit or e.in_flight < self.breaker.limit)]
+        free = [
+            e
+            for e in self.endpoints
+            if e.available and (not self.breaker.limit or e.in_flight < self.breaker.limit)
+        ]
         assert not (self.line and free)
 
     @invariant()

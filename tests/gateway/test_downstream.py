@@ -56,7 +56,11 @@ def play(requests: list[bytes], answer: bytes, cut: int, answer_cut: int) -> tup
             sent = link.take()
             got += sent
             if sent:
-                whole = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if sent.startswith(b"HEAD") and answer is OK else answer
+                whole = (
+                    answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+                    if sent.startswith(b"HEAD") and answer is OK
+                    else answer
+                )
                 link.say(*(whole[at : at + answer_cut] for at in range(0, len(whole), answer_cut)))
     world.assert_at_rest()
     return client.received, got, client.transport.is_closing()
@@ -76,7 +80,11 @@ def test_the_same_goes_both_ways_however_the_input_is_cut(
     if any(method == b"HEAD" for method, _ in requests) and answer is not OK:
         answer = ANSWERS[2]
     data = [request for _, request in requests]
-    assert play(data, answer, cut, answer_cut) == play(data, answer, 1 << 20, 1 << 20) == play(data, answer, 1, 1)
+    assert (
+        play(data, answer, cut, answer_cut)
+        == play(data, answer, 1 << 20, 1 << 20)
+        == play(data, answer, 1, 1)
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -125,7 +133,9 @@ def test_an_old_client_gets_no_chunks_and_no_interim_answers() -> None:
     world = World()
     client = world.client().send(b"POST / HTTP/1.0\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\nx")
     world.link.say(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-    world.link.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n", b"0\r\nX: 1\r\n\r\n")
+    world.link.say(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n", b"0\r\nX: 1\r\n\r\n"
+    )
     assert client.received.endswith(b"connection: close\r\n\r\nok")
     assert (client.answer().interims, client.transport.end) == ([], "close")
 
@@ -429,7 +439,12 @@ def test_a_drain_closes_idle_connections_and_lets_busy_ones_finish() -> None:
     for client in (idle, partial, busy, streaming):
         client.protocol.shut()
     world.loop.run()
-    assert [client.transport.end for client in (idle, partial, busy, streaming)] == ["close", None, None, None]
+    assert [client.transport.end for client in (idle, partial, busy, streaming)] == [
+        "close",
+        None,
+        None,
+        None,
+    ]
     first.say(OK)
     second.say(b"done")
     partial.send(b"tial HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -444,7 +459,9 @@ def test_a_body_that_was_held_up_is_read_again_after_a_refusal() -> None:
     """A client asked to pause in the queue is not left paused as it lingers."""
     world = World(limits=Limits(concurrency=1, queue_timeout=1.0))
     world.client().send(GET)
-    client = world.client().send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n" + b"x" * (HELD_MOST + 1))
+    client = world.client().send(
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n" + b"x" * (HELD_MOST + 1)
+    )
     assert not client.transport.reading
     world.advance(1.1)
     assert (client.answer(b"POST").status, client.transport.reading) == (503, True)

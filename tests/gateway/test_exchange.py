@@ -248,7 +248,9 @@ def test_what_was_held_does_not_let_a_slow_pod_be_flooded() -> None:
     """The pod may ask to pause in the very moment in which it gets what was held."""
     world = World(limits=ONE)
     world.client().send(GET)
-    client = world.client().send(b"POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n" + b"a" * (HELD_MOST + 1))
+    client = world.client().send(
+        b"POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n" + b"a" * (HELD_MOST + 1)
+    )
     world.link.transport.room = 1000
     world.link.say(OK)
     assert not client.transport.reading

@@ -23,10 +23,12 @@ from gateway.http1 import (
 )
 from gateway.reader import RequestReader
 
-TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=12).map(str.encode)
-VALUE = st.text(
-    st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=0, max_size=20
-).map(str.encode)
+TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=12).map(
+    str.encode
+)
+VALUE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=0, max_size=20).map(
+    str.encode
+)
 
 
 def parse(*fields: tuple[bytes, bytes], line: bytes = b"GET /a HTTP/1.1", host: bytes = b"x") -> RequestHead:
@@ -69,7 +71,13 @@ def test_hop_by_hop_and_our_own_fields_are_not_forwarded(name: str) -> None:
 
 def test_fields_that_connection_names_are_not_forwarded() -> None:
     """They were for this hop alone; the framing cannot be named away."""
-    head = parse((b"Connection", b"close, X-Hop"), (b"x-hop", b"1"), (b"X-Other", b"2"), (b"Connection", b"content-length"), (b"Content-Length", b"0"))
+    head = parse(
+        (b"Connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"X-Other", b"2"),
+        (b"Connection", b"content-length"),
+        (b"Content-Length", b"0"),
+    )
     assert names(head) == {b"x-other"}
     assert b"content-length: 0\r\n" in head.render(b"", b"")
 
@@ -128,7 +136,10 @@ def test_chunks_are_read_by_h11() -> None:
 def test_an_unknown_status_has_an_empty_phrase() -> None:
     """As the RFC allows."""
     assert ResponseHead(299).render(b"", ()) == b"HTTP/1.1 299 \r\n\r\n"
-    assert ResponseHead(404).render(b"a: b\r\n", [b"c: d\r\n"]) == b"HTTP/1.1 404 Not Found\r\nc: d\r\na: b\r\n\r\n"
+    assert (
+        ResponseHead(404).render(b"a: b\r\n", [b"c: d\r\n"])
+        == b"HTTP/1.1 404 Not Found\r\nc: d\r\na: b\r\n\r\n"
+    )
     assert repr(ResponseHead(404)) == "<ResponseHead 404>"
 
 

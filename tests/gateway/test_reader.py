@@ -73,8 +73,12 @@ def test_whole_input_and_single_bytes_give_the_same(data: bytes, how: st.DataObj
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        pytest.param(b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "can't be present", id="CL and TE"),
-        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", "can't be present", id="TE and CL"),
+        pytest.param(
+            b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "can't be present", id="CL and TE"
+        ),
+        pytest.param(
+            b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", "can't be present", id="TE and CL"
+        ),
         pytest.param(b"Content-Length: 1\r\nContent-Length: 1\r\n", "Duplicate", id="two CLs"),
         pytest.param(b"Content-Length: 1, 1\r\n", "Content-Length", id="list of CLs"),
         pytest.param(b"Content-Length: +1\r\n", "Content-Length", id="signed CL"),
@@ -89,7 +93,9 @@ def test_whole_input_and_single_bytes_give_the_same(data: bytes, how: st.DataObj
         pytest.param(b"Transfer-Encoding: xchunked\r\n", "other than chunked", id="xchunked"),
         pytest.param(b"Transfer-Encoding: gzip, chunked\r\n", "other than chunked", id="gzip, chunked"),
         pytest.param(b"Transfer-Encoding: chunked, gzip\r\n", "Transfer-Encoding", id="chunked not last"),
-        pytest.param(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding", id="two TEs"),
+        pytest.param(
+            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding", id="two TEs"
+        ),
         pytest.param(b"Host: y\r\n", "more than one Host", id="two Hosts"),
     ],
 )
@@ -126,13 +132,20 @@ def test_a_request_that_is_not_valid_is_refused(data: bytes, words: str) -> None
 
 def test_another_version_is_505() -> None:
     """As far as the parser knows it."""
-    assert fault(b"GET / HTTP/2.0\r\n" + HOST + b"\r\n") == "version_not_supported: HTTP/2.0 is not spoken here"
+    assert (
+        fault(b"GET / HTTP/2.0\r\n" + HOST + b"\r\n") == "version_not_supported: HTTP/2.0 is not spoken here"
+    )
 
 
 @pytest.mark.parametrize("step", [1 << 20, 4096])
 def test_a_long_target_is_414(step: int) -> None:
     """Complete or not, and whatever else is wrong with the head."""
-    for rest in (b" HTTP/1.1\r\n" + HOST + b"\r\n", b"", b" HTTP/1.1\r\nHost : x\r\n\r\n", b" HTTP/1.1\r\n\r\n"):
+    for rest in (
+        b" HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"",
+        b" HTTP/1.1\r\nHost : x\r\n\r\n",
+        b" HTTP/1.1\r\n\r\n",
+    ):
         data = b"GET /" + b"a" * TARGET_MOST + rest
         told = read(*(data[at : at + step] for at in range(0, len(data), step))).inbox[0].error
         assert told is not None

@@ -21,7 +21,9 @@ def pool_of(world: World) -> ConnectionPool:
     "reply",
     [
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", id="two CLs"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok", id="CL and TE"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok", id="CL and TE"
+        ),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", id="gzip"),
         pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", id="bare LF"),
         pytest.param(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nzz", id="upgrade"),
@@ -43,7 +45,11 @@ def test_an_answer_that_makes_no_sense_is_502(reply: bytes) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [b"HTTP/1.1 200 OK\r\nX-Evil: 1\r\nContent-Length: 4\r\n\r\nevil", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n", b"garbage"],
+    [
+        b"HTTP/1.1 200 OK\r\nX-Evil: 1\r\nContent-Length: 4\r\n\r\nevil",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n",
+        b"garbage",
+    ],
 )
 def test_what_follows_an_answer_is_no_part_of_it(more: bytes) -> None:
     """Neither body nor trailers; and the connection is of no further use."""

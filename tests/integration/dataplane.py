@@ -147,7 +147,9 @@ class Plane:
 
     def publish(self, *without: RealPod) -> None:
         infos = tuple(
-            EndpointInfo(f"{pod.port}", "127.0.0.1", pod.port, ready=True) for pod in self.pods if pod not in without
+            EndpointInfo(f"{pod.port}", "127.0.0.1", pod.port, ready=True)
+            for pod in self.pods
+            if pod not in without
         )
         self.gateway.apply(self.backend, self.backend.update(Endpoints(infos), self.gateway.now()))
 

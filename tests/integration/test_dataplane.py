@@ -38,8 +38,12 @@ async def test_an_aiohttp_client_gets_its_answers_over_one_connection() -> None:
     async def echo(connection: Connection) -> None:
         while True:
             head = await connection.head()
-            body = await connection.exactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
-            connection.say(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+            body = await connection.exactly(
+                int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            )
+            connection.say(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            )
             connection.say(body)
 
     async with running() as plane, aiohttp.ClientSession() as session:
@@ -52,7 +56,9 @@ async def test_an_aiohttp_client_gets_its_answers_over_one_connection() -> None:
 
 @on_both_loops
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-@pytest.mark.parametrize("options", [[], ["-0"], ["-I"], ["-d", "x=1"], ["-H", "Expect: 100-continue", "-d", "x"]])
+@pytest.mark.parametrize(
+    "options", [[], ["-0"], ["-I"], ["-d", "x=1"], ["-H", "Expect: 100-continue", "-d", "x"]]
+)
 async def test_curl_gets_its_answer(options: list[str]) -> None:
     """HTTP/1.1, HTTP/1.0, HEAD, a form, and a body that waits to be asked for."""
 
@@ -62,12 +68,22 @@ async def test_curl_gets_its_answer(options: list[str]) -> None:
             if b"expect:" in head:
                 connection.say(b"HTTP/1.1 100 Continue\r\n\r\n")
             await connection.exactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0))
-            connection.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + (b"" if head.startswith(b"HEAD") else b"ok"))
+            connection.say(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + (b"" if head.startswith(b"HEAD") else b"ok")
+            )
 
     async with running() as plane:
         await plane.pod(handle)
         curl = await asyncio.create_subprocess_exec(
-            "curl", "-sS", "-m", "10", "-w", "%{http_code}", *options, plane.url, stdout=asyncio.subprocess.PIPE
+            "curl",
+            "-sS",
+            "-m",
+            "10",
+            "-w",
+            "%{http_code}",
+            *options,
+            plane.url,
+            stdout=asyncio.subprocess.PIPE,
         )
         output, _ = await curl.communicate()
         assert curl.returncode == 0
@@ -83,7 +99,9 @@ async def test_a_chunked_upload_and_a_chunked_answer_keep_their_trailers() -> No
     async def handle(connection: Connection) -> None:
         while b"x-sum" not in seen.lower() or not seen.endswith(b"\r\n\r\n"):
             seen.extend(await connection.reader.read(100))
-        connection.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-End: 1\r\n\r\n")
+        connection.say(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-End: 1\r\n\r\n"
+        )
         await connection.rest()
 
     async with running() as plane:
@@ -112,7 +130,9 @@ async def test_the_body_is_not_asked_for_before_a_pod_has_the_request() -> None:
 
     async with running() as plane:
         await plane.pod(handle)
-        client = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        client = await ask(
+            plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        )
         assert (await client.head()).startswith(b"HTTP/1.1 103 ")
         assert (await client.head()).startswith(b"HTTP/1.1 100 ")
         client.say(b"hello")
@@ -140,7 +160,9 @@ async def test_an_answer_that_ends_with_its_connection_is_whole(version: bytes) 
 
 
 @on_both_loops
-@pytest.mark.parametrize("framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked", b"Connection: close"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked", b"Connection: close"]
+)
 async def test_a_cut_answer_is_a_reset_connection(framing: bytes) -> None:
     """No client may take it for a whole one: RST, for each framing, HTTP/1.0 clients included."""
     cut = asyncio.Event()
@@ -169,7 +191,9 @@ async def test_an_early_answer_to_an_unfinished_upload_arrives_whole() -> None:
 
     async def handle(connection: Connection) -> None:
         await connection.head()
-        connection.say(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        connection.say(
+            b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
         await connection.rest()
 
     async with running() as plane:
