@@ -70,5 +70,4 @@ class LocalPodsMaker:
 def template_of(backend: BackendConfig, base_dir: Path) -> PodTemplate:
     """What the pods of a `command` target run; `{port}` is left for each pod to put in."""
     target = backend.target
-    program = resolve_command(backend, 0, base_dir)[0]
-    return PodTemplate((program, *(target.command or ())[1:]), base_dir, target.env, target.ready)
+    return PodTemplate(tuple(resolve_command(backend, base_dir)), base_dir, target.env, target.ready)

@@ -8,7 +8,7 @@ told by the caller. `metrics` renders these for Prometheus, `admin` streams the 
 import json
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -163,7 +163,12 @@ class Beat:
 
     def encode(self) -> bytes:
         """One line of JSON, with its newline."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+        # Not asdict(): it copies every value deeply, which for a thousand Backends holds the loop for 40 ms.
+        plain = {name: getattr(self, name) for name in _BEAT_FIELDS}
+        plain["stats"] = {
+            backend: {name: getattr(stat, name) for name in _STAT_FIELDS} for backend, stat in self.stats.items()
+        }
+        return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
     def decode(cls, line: bytes | str) -> "Beat":
@@ -177,6 +182,10 @@ class Beat:
             return _known(cls, raw | {"stats": stats})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a beat: {error!r}") from error
+
+
+_STAT_FIELDS = tuple(item.name for item in fields(Stat))
+_BEAT_FIELDS = tuple(item.name for item in fields(Beat))
 
 
 def _known(cls: type[T], raw: Mapping[str, Any]) -> T:

@@ -31,13 +31,14 @@ class PodTemplate:
     """`{port}` in an argument stands for the pod's port. Without a slash the program is looked for in PATH."""
     cwd: Path
     env: Mapping[str, str]
-    """Beside Tidegate's own environment and PORT."""
+    """Beside Tidegate's own environment and PORT; `{port}` as in the command."""
     ready_path: str | None
     """Answered with 2xx or 3xx by a pod that is ready; None: one that accepts connections is."""
 
     def launch(self, port: int, log: Path) -> Launch:
         argv = [argument.replace("{port}", str(port)) for argument in self.command]
-        return Launch(argv, self.cwd, {**os.environ, "PORT": str(port), **self.env}, log)
+        env = {key: value.replace("{port}", str(port)) for key, value in self.env.items()}
+        return Launch(argv, self.cwd, {**os.environ, "PORT": str(port), **env}, log)
 
 
 class Pod:

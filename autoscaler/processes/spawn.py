@@ -181,7 +181,8 @@ def _die_with(parent: int) -> Callable[[], None]:
 def _wait(popen: subprocess.Popen[bytes]) -> None:
     """Until the process has ended, leaving it to be reaped where the system can (macOS: from Python 3.13 on)."""
     if hasattr(os, "waitid"):
-        os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # somebody else in this process reaped it
+            os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
     else:
         popen.wait()
 

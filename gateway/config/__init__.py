@@ -8,7 +8,7 @@ from gateway.config.addresses import Address
 from gateway.config.load import Config, Overrides, json_schema, load
 from gateway.config.models import BackendConfig, RouteConfig, Target
 from gateway.config.problems import ConfigError, Problem
-from gateway.config.roles import Role, check_role, resolve_command, resolve_env
+from gateway.config.roles import Role, check_role, resolve_command
 from gateway.config.scale import ResolvedScale, ScaleConfig
 from gateway.config.table import build_table
 from gateway.config.units import format_duration
@@ -32,6 +32,5 @@ __all__ = [
     "json_schema",
     "load",
     "resolve_command",
-    "resolve_env",
     "watch",
 ]

@@ -38,13 +38,13 @@ def _refusals(config: Config, role: Role) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
-def resolve_command(backend: BackendConfig, port: int, base_dir: Path) -> list[str]:
-    """The command of one pod on `port`, to be run in `base_dir`.
+def resolve_command(backend: BackendConfig, base_dir: Path) -> list[str]:
+    """The command of a pod, to be run in `base_dir`; `{port}` is left for each pod to put in.
 
     `python` is the interpreter that runs Tidegate; a program with a slash in it is found from `base_dir`, any other on PATH.
     Arguments stay as they are: the working directory makes them relative to `base_dir`.
     """
-    program, *arguments = [text.replace("{port}", str(port)) for text in backend.target.command or ()]
+    program, *arguments = backend.target.command or ("",)
     if program == "python":
         program = sys.executable
     elif "/" in program:
@@ -52,13 +52,8 @@ def resolve_command(backend: BackendConfig, port: int, base_dir: Path) -> list[s
     return [program, *arguments]
 
 
-def resolve_env(backend: BackendConfig, port: int) -> dict[str, str]:
-    """What to add to a pod's environment."""
-    return {key: value.replace("{port}", str(port)) for key, value in backend.target.env.items()}
-
-
 def _cannot_run(backend: BackendConfig, base_dir: Path) -> str | None:
-    program, *arguments = resolve_command(backend, 0, base_dir)
+    program, *arguments = resolve_command(backend, base_dir)
     if shutil.which(program, path=backend.target.env.get("PATH")) is None:
         given = (backend.target.command or ("",))[0]
         place = "on PATH" if "/" not in given else f"in {base_dir}" if not given.startswith("/") else ""

@@ -204,7 +204,7 @@ class World:
         self.feed = Feed("iris")
         self.news: list[Endpoints] = []
         self.feed.subscribe(self.news.append)
-        self.template = PodTemplate(("serve", "--port={port}"), tmp_path, {"A": "b"}, "/ready")
+        self.template = PodTemplate(("serve", "--port={port}"), tmp_path, {"A": "b{port}"}, "/ready")
         self.busy = busy
         self.pods = LocalPods(
             "iris",
@@ -262,7 +262,7 @@ async def test_a_pod_gets_its_port_and_its_environment(world: World, monkeypatch
     world.pods.start(1)
     launch = world.processes[0].launch
     assert launch.argv == ["serve", f"--port={launch.env['PORT']}"]
-    assert (launch.env["A"], launch.env["INHERITED"]) == ("b", "yes")
+    assert (launch.env["A"], launch.env["INHERITED"]) == (f"b{launch.env['PORT']}", "yes")
     assert launch.log == world.pods._log_dir / "iris" / f"{world.uid(0)}.log"
 
 
@@ -464,7 +464,7 @@ async def test_a_new_command_replaces_starting_pods_at_once(world: World) -> Non
 async def test_the_same_command_again_changes_nothing(world: World) -> None:
     """A reload that leaves the target as it was leaves its pods as they are."""
     world.pods.start(1)
-    world.pods.reconfigure(PodTemplate(("serve", "--port={port}"), world.template.cwd, {"A": "b"}, "/ready"))
+    world.pods.reconfigure(PodTemplate(("serve", "--port={port}"), world.template.cwd, {"A": "b{port}"}, "/ready"))
     assert len(world.processes) == 1
     assert world.ended() == []
 

@@ -216,16 +216,14 @@ def test_the_activation_clock_runs_only_while_no_pod_is_ready() -> None:
 
 def test_one_put_back_in_front_hides_nobody_who_is_overdue() -> None:
     """Its time began anew; that of those behind it did not."""
-    backend = backend_with("a", queue_timeout=10.0)
-    endpoint = enter(backend)
+    backend = backend_with("a", "b", queue_timeout=10.0)
+    endpoint, _ = enter(backend), enter(backend)
     wait(backend, "old", 0.0)
     wait(backend, "young", 8.0)
     backend.suspect(endpoint, 9.0, suspect=True)
     backend.again(Waiter("retried", 9.0, [endpoint]), endpoint, 9.0)
-    backend.suspect(endpoint, 9.0, suspect=False)
-    backend.relimit(Limits(concurrency=1, queue_timeout=5.0), 9.0)
-    assert slugs(backend.expire(12.0)) == [("old", "queue_timeout")]
-    assert [waiter.request for waiter in backend.breaker.waiters()] == ["young"]
+    assert slugs(backend.expire(10.5)) == [("old", "queue_timeout")]
+    assert [waiter.request for waiter in backend.breaker.waiters()] == ["retried", "young"]
 
 
 def test_one_that_was_refused_waits_for_the_next_pod_for_the_queue_timeout() -> None:

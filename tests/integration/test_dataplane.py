@@ -26,9 +26,7 @@ async def ask(plane: Plane, request: bytes) -> Connection:
 async def until_reset(client: Connection) -> None:
     """Read until the connection breaks; fails if it ends in good order."""
     with pytest.raises(ConnectionResetError):
-        while await client.reader.read(65536):
-            pass
-        raise AssertionError("a cut answer ended in good order")
+        await client.rest()
 
 
 @on_both_loops
@@ -252,12 +250,15 @@ async def test_a_slow_pod_slows_the_client_and_gets_everything() -> None:
     async with running() as plane:
         await plane.pod(handle)
         client = await ask(plane, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
-        sent = 0
-        with pytest.raises(TimeoutError):
-            while sent < size:
-                client.say(b"x" * 65536)
-                sent += 65536
+        sent, flowing = 0, True
+        while flowing and sent < size:
+            client.say(b"x" * 65536)
+            sent += 65536
+            try:
                 await asyncio.wait_for(client.writer.drain(), 0.3)
+            except TimeoutError:
+                flowing = False
+        assert not flowing
         go.set()
         client.say(b"x" * (size - sent))
         assert (await client.head()).startswith(b"HTTP/1.1 200 ")

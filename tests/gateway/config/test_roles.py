@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Config, Role, check_role, resolve_command, resolve_env
+from gateway.config import Config, Role, check_role, resolve_command
 
 NO_KUBERNETES = "Kubernetes is not supported yet: give the target a `command` (for `tidegate up`) or `urls`"
 
@@ -86,21 +86,15 @@ def test_a_command_that_can_run_is_found(loaded: Callable[[str], Config], tmp_pa
 @pytest.mark.parametrize(
     ("command", "resolved"),
     [
-        ("[python, s.py, --port, '{port}']", [sys.executable, "s.py", "--port", "7001"]),
-        ("[./bin/serve, 'p={port},{port}']", ["/base/bin/serve", "p=7001,7001"]),
-        ("[/opt/serve, '{port}', '{other}']", ["/opt/serve", "7001", "{other}"]),
-        ("[serve, '{port}']", ["serve", "7001"]),
+        ("[python, s.py, --port, '{port}']", [sys.executable, "s.py", "--port", "{port}"]),
+        ("[./bin/serve, 'p={port},{port}']", ["/base/bin/serve", "p={port},{port}"]),
+        ("[/opt/serve, '{port}', '{other}']", ["/opt/serve", "{port}", "{other}"]),
+        ("[serve, '{port}']", ["serve", "{port}"]),
     ],
 )
 def test_a_command_is_put_together(
     loaded: Callable[[str], Config], command: str, resolved: list[str]
 ) -> None:
-    """`python` is this interpreter; programs with a slash start from the folder; the port is put in wherever it stands."""
+    """`python` is this interpreter; programs with a slash start from the folder; the port is left to each pod."""
     backend = loaded(f"backends: {{a: {{target: {{command: {command}}}}}}}").backends["a"]
-    assert resolve_command(backend, 7001, Path("/base")) == resolved
-
-
-def test_the_port_is_put_into_the_environment_too(loaded: Callable[[str], Config]) -> None:
-    """For servers that read it from there."""
-    text = "backends: {a: {target: {command: [serve], env: {PORT: '{port}', A: b}}}}"
-    assert resolve_env(loaded(text).backends["a"], 7001) == {"PORT": "7001", "A": "b"}
+    assert resolve_command(backend, Path("/base")) == resolved
