@@ -33,7 +33,6 @@ NO_ROUTE = Reason("no_route", 404, Fault.DOWNSTREAM, "No route matches this host
 METHOD_NOT_ALLOWED = Reason("method_not_allowed", 405, Fault.DOWNSTREAM, "Method not supported")
 HEAD_TIMEOUT = Reason("head_timeout", 408, Fault.DOWNSTREAM, "The request's head took too long")
 BODY_TIMEOUT = Reason("body_timeout", 408, Fault.DOWNSTREAM, "The request's body stopped coming")
-BODY_TOO_LARGE = Reason("body_too_large", 413, Fault.DOWNSTREAM, "The request's body is too large")
 TARGET_TOO_LONG = Reason("target_too_long", 414, Fault.DOWNSTREAM, "The request's target is too long")
 HEADERS_TOO_LARGE = Reason("headers_too_large", 431, Fault.DOWNSTREAM, "The request's head is too large")
 CLIENT_CLOSED = Reason("client_closed", 499, Fault.DOWNSTREAM, "The client left before the answer")
@@ -49,7 +48,6 @@ QUEUE_FULL = Reason("queue_full", 503, Fault.GATEWAY, "The backend's queue is fu
 QUEUE_TIMEOUT = Reason("queue_timeout", 503, Fault.GATEWAY, "No pod was free in time", retryable=True)
 CANNOT_START = Reason("cannot_start", 503, Fault.UPSTREAM, "The backend's pods cannot start")
 BACKEND_REMOVED = Reason("backend_removed", 503, Fault.GATEWAY, "The backend was removed", retryable=True)
-SHUTTING_DOWN = Reason("shutting_down", 503, Fault.GATEWAY, "The gateway is shutting down", retryable=True)
 
 ACTIVATION_TIMEOUT = Reason(
     "activation_timeout", 504, Fault.UPSTREAM, "No pod became ready in time", retryable=True
