@@ -166,7 +166,8 @@ class Beat:
         # Not asdict(): it copies every value deeply, which for a thousand Backends holds the loop for 40 ms.
         plain = {name: getattr(self, name) for name in _BEAT_FIELDS}
         plain["stats"] = {
-            backend: {name: getattr(stat, name) for name in _STAT_FIELDS} for backend, stat in self.stats.items()
+            backend: {name: getattr(stat, name) for name in _STAT_FIELDS}
+            for backend, stat in self.stats.items()
         }
         return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
 

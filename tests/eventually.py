@@ -8,7 +8,7 @@ async def eventually(condition: Callable[[], object], within: float = 15.0) -> N
     """Return once `condition()` is true; fail after `within` seconds, showing what was waited for."""
     try:
         async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            while not condition():
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"not true within {within} s: {condition.__qualname__}") from None

@@ -10,11 +10,9 @@ leaves its group, or whose Tidegate is killed with SIGKILL, takes care of its ow
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoscaler.processes.logs import open_log
-
-PR_SET_PDEATHSIG = 1
-# Looked up before any fork; PyDLL keeps the GIL, which the forked child must not give away.
-_prctl = ctypes.PyDLL(None).prctl if sys.platform == "linux" else None
+from autoscaler.processes.tether import tethered
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +131,18 @@ class Process:
     def _start(self, logs_in_use: frozenset[Path]) -> subprocess.Popen[bytes]:
         if self._owed is not None:
             raise InterruptedError("it was ended before its start")
+        argv, before_exec = tethered(self._launch.argv, self._launch.cwd, self._launch.env)
         log = open_log(self.log, logs_in_use)
         try:
             self._popen = subprocess.Popen(  # noqa: S603 - running the command is the point
-                self._launch.argv,
+                argv,
                 cwd=self._launch.cwd,
                 env=self._launch.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Two system calls, looked up before; see _prctl.
-                preexec_fn=None if _prctl is None else _die_with(os.getpid()),  # noqa: PLW1509
+                preexec_fn=before_exec,  # noqa: PLW1509 - see tether
             )
         finally:
             os.close(log)
@@ -165,17 +160,6 @@ class Process:
         except RuntimeError:
             return False
         return True
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """What the child does between fork and exec."""
-
-    def die_with_parent() -> None:
-        _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # type: ignore[misc]
-        if os.getppid() != parent:  # it died before the call above
-            os._exit(1)
-
-    return die_with_parent
 
 
 def _wait(popen: subprocess.Popen[bytes]) -> None:

@@ -464,7 +464,9 @@ async def test_a_new_command_replaces_starting_pods_at_once(world: World) -> Non
 async def test_the_same_command_again_changes_nothing(world: World) -> None:
     """A reload that leaves the target as it was leaves its pods as they are."""
     world.pods.start(1)
-    world.pods.reconfigure(PodTemplate(("serve", "--port={port}"), world.template.cwd, {"A": "b{port}"}, "/ready"))
+    world.pods.reconfigure(
+        PodTemplate(("serve", "--port={port}"), world.template.cwd, {"A": "b{port}"}, "/ready")
+    )
     assert len(world.processes) == 1
     assert world.ended() == []
 
