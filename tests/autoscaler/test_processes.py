@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.processes import LocalPods, PodTemplate, Ports
+from autoscaler.processes import LocalPods, PodTemplate, Ports, tether
 from autoscaler.processes.logs import KEPT, last_lines, open_log
 from autoscaler.processes.ports import outside
 from autoscaler.processes.restarts import LONGEST_DELAY, STEADY, Restarts
@@ -177,6 +178,35 @@ def test_the_logs_of_the_last_pods_are_kept(tmp_path: Path) -> None:
     new = folder / "iris-15.log"
     os.close(open_log(new, {old[0]}))
     assert set(folder.iterdir()) == {old[0], *old[-KEPT:], new}
+
+
+# Dying with the parent.
+
+
+def test_a_child_whose_parent_is_gone_does_not_become_the_command() -> None:
+    """The launcher looks whether the parent died before the signal was asked for: here, another parent is named."""
+    launcher = tether._launcher()
+    if not launcher:
+        pytest.skip("no setpriv --pdeathsig here")
+    ours = subprocess.run([*launcher, str(os.getpid()), "echo", "on"], capture_output=True, check=False)
+    orphan = subprocess.run([*launcher, "1", "echo", "on"], capture_output=True, check=False)
+    assert (ours.stdout, orphan.stdout) == (b"on\n", b"")
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "/no/such/program"])
+def test_a_program_that_is_not_there_is_told_apart(tmp_path: Path, program: str) -> None:
+    """The error names what was looked for before any process is started."""
+    if not tether._launcher():
+        pytest.skip("no setpriv --pdeathsig here")
+    with pytest.raises(FileNotFoundError, match=f"no program '{program}'; looked in"):
+        tether.tethered([program], tmp_path, os.environ)
+
+
+def test_a_relative_program_starts_from_the_directory(tmp_path: Path) -> None:
+    """`./serve` is the file beside the configuration, wherever Tidegate was started."""
+    (tmp_path / "serve").touch(0o755)
+    argv, _ = tether.tethered(["./serve", "--fast"], tmp_path, os.environ)
+    assert argv[-2:] == ["./serve", "--fast"]
 
 
 # What LocalPods decides. Processes and probes are played by the test.

@@ -241,7 +241,7 @@ async def test_what_a_pod_started_ends_with_it(make: Factory, tmp_path: Path, ho
     child = int(file.read_text())
     assert exists(child)
     if how == "SIGTERM":
-        await pods.scale(0, ())
+        await pods.scale(0, [pods.pods[0].uid])
     else:
         pods._wanted = 0
         os.kill(pods.pods[0].pid, signal.SIGKILL)
@@ -251,11 +251,12 @@ async def test_what_a_pod_started_ends_with_it(make: Factory, tmp_path: Path, ho
 @on_both_loops
 async def test_output_environment_and_port_reach_the_pod(make: Factory, tmp_path: Path) -> None:
     """Configured variables and PORT are in its environment, and what it prints is in its log file."""
-    pods = make(template("--env", "GREETING", GREETING="moin"))
+    pods = make(template("--env", "GREETING", **{"GREETING": "moin", "odd.name": "a=b c", "EMPTY": ""}))
     pods.start(1)
     await eventually(all_ready(pods, 1))
     pod = pods.pods[0]
-    assert psutil.Process(pod.pid).environ()["PORT"] == str(pod.port)
+    expected = {"PORT": str(pod.port), "GREETING": "moin", "odd.name": "a=b c", "EMPTY": ""}
+    assert psutil.Process(pod.pid).environ().items() >= expected.items()
     assert (tmp_path / "iris" / f"{pod.uid}.log").read_text() == "GREETING moin\n"
 
 
@@ -354,10 +355,13 @@ with asyncio.Runner(loop_factory={{"asyncio": None, "uvloop": uvloop.new_event_l
 """
 
 
-def run_program(tmp_path: Path, loop: str, end: str) -> tuple[subprocess.Popen[str], list[int]]:
+def run_program(
+    tmp_path: Path, loop: str, end: str, path: str | None = None
+) -> tuple[subprocess.Popen[str], list[int]]:
     program = subprocess.Popen(
         [sys.executable, "-X", "dev", "-c", PROGRAM, str(tmp_path), loop, end],
         cwd=HERE.parent.parent,
+        env=dict(os.environ) if path is None else {**os.environ, "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -374,9 +378,10 @@ def wait_until_gone(pids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_pods_die_with_a_parent_that_is_killed(tmp_path: Path, loop: str) -> None:
-    """A kill -9 of Tidegate leaves no pod behind."""
-    program, pids = run_program(tmp_path, loop, "live")
+@pytest.mark.parametrize("path", [None, ""], ids=["with setpriv", "without setpriv"])
+def test_pods_die_with_a_parent_that_is_killed(tmp_path: Path, loop: str, path: str | None) -> None:
+    """A kill -9 of Tidegate leaves no pod behind, whichever way pods are started."""
+    program, pids = run_program(tmp_path, loop, "live", path)
     assert len(pids) == 2
     program.kill()
     program.communicate()
