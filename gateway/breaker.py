@@ -82,16 +82,33 @@ class Breaker(Generic[R]):
 
     def acquire(self) -> Endpoint | None:
         """Take a slot now, or None when there is none or others were first."""
-        if self._queue:
+        if self._queue or not self.available:
             return None
-        return self._take()
+        # As `_take` does, in one piece: this is every request's way.
+        rows = self._rows
+        lowest = self._lowest
+        while not rows[lowest]:
+            lowest += 1
+        self._lowest = lowest
+        if lowest >= self.limit > 0:
+            return None
+        endpoint, _ = rows[lowest].popitem(last=False)
+        endpoint.in_flight = in_flight = lowest + 1
+        if in_flight == len(rows):
+            rows.append(OrderedDict())
+        rows[in_flight][endpoint] = None
+        return endpoint
 
     def release(self, endpoint: Endpoint) -> None:
         """Give a slot back. Call `grants` next: somebody may have waited for it."""
+        in_flight = endpoint.in_flight
+        endpoint.in_flight = fewer = in_flight - 1
         if endpoint.listed:
-            self._move(endpoint, endpoint.in_flight - 1)
-        else:
-            endpoint.in_flight -= 1
+            rows = self._rows
+            del rows[in_flight][endpoint]
+            rows[fewer][endpoint] = None
+            if fewer < self._lowest:
+                self._lowest = fewer
 
     def update(self, endpoint: Endpoint) -> None:
         """Look at an Endpoint again after its state changed; one that was never seen is thereby added."""

@@ -59,17 +59,23 @@ class Deadlines:
     def _expect_progress(self, now: float | None = None) -> None:
         """A body that comes must go on coming; once it is all there, or the pod takes no more of it, the pod must act."""
         now = self._gateway.now() if now is None else now
+        timeouts = self._timeouts
         if self._responded:
-            self._expect(now, self._timeouts.idle, IDLE_TIMEOUT)
+            self._expect(now, timeouts.idle, IDLE_TIMEOUT)
         elif self._request_done or self._pod_blocked:
-            self._expect(now, self._timeouts.response, RESPONSE_TIMEOUT)
+            self._expect(now, timeouts.response, RESPONSE_TIMEOUT)
         else:
-            self._expect(now, self._timeouts.idle, BODY_TIMEOUT)
+            self._expect(now, timeouts.idle, BODY_TIMEOUT)
 
     def _expect(self, now: float, seconds: float, late: Reason) -> None:
         self._late = late
-        self._due = now + seconds if seconds else inf
-        self._arm(self._due)
+        if not seconds:
+            self._due = inf
+            return
+        self._due = due = now + seconds
+        timed = self._client or self
+        if due < timed.scheduled:
+            self._gateway.wheel.arm(timed, due)
 
     def _arm(self, due: float) -> None:
         timed = self._client or self

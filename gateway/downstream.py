@@ -15,7 +15,7 @@ from typing import Any
 from gateway.errors import HEAD_TIMEOUT, GatewayError
 from gateway.exchange import Exchange
 from gateway.gateway import Gateway
-from gateway.http1 import ResponseHead, chunk, last_chunk
+from gateway.http1 import BODYLESS, ResponseHead, chunk, last_chunk
 from gateway.reader import Incoming, RequestReader
 
 KEEP_ALIVE_SECONDS = 75.0
@@ -138,7 +138,8 @@ class Downstream(asyncio.Protocol):
         if self._exchange is None and reader.partial and not self._in_head:
             self._in_head = True
             self._wait_for_head()
-        self._govern_reading()
+        if self._ahead or self._blocked or not self._reading:
+            self._govern_reading()
 
     def _read_ahead(self) -> None:
         ahead, self._ahead = self._ahead, b""
@@ -168,19 +169,20 @@ class Downstream(asyncio.Protocol):
 
     def interim(self, head: ResponseHead) -> None:
         if self._current is not None and not self._current.head.http10:
-            self.transport.write(head.render(b"", ()))
+            self.transport.write(head.render(b"", b""))
 
     def respond(
-        self, head: ResponseHead, data: bytes, trailers: list[bytes], extra: list[bytes], *, ended: bool
+        self, head: ResponseHead, data: bytes, trailers: list[bytes], extra: bytes, *, ended: bool
     ) -> None:
         """Write a response's head and what there is of its body."""
         current = self._current
         if current is None:
             return
         request = current.head
-        bodyless = head.bodyless or request.method == b"HEAD"
+        bodyless = head.status in BODYLESS or request.method == b"HEAD"
+        reader = self._reader
         self._chunked = False
-        last = self._reader.ended and not self._reader.inbox
+        last = reader.ended and not reader.inbox
         if last or not current.complete or current.error is not None or self._gateway.draining:
             self._keep = False
         if head.content_length >= 0:
@@ -199,10 +201,11 @@ class Downstream(asyncio.Protocol):
             framing += b"connection: close\r\n"
         elif request.http10:
             framing += b"connection: keep-alive\r\n"
-        payload = head.render(framing, extra)
-        if not bodyless:
-            payload += self._framed(data, trailers, ended=ended)
-        self.transport.write(payload)
+        if bodyless:
+            data = b""
+        elif self._chunked:
+            data = self._framed(data, trailers, ended=ended)
+        self.transport.write(head.render(framing, extra, data))
         if ended:
             self._answered()
 
@@ -253,9 +256,11 @@ class Downstream(asyncio.Protocol):
         current = self._current
         self._exchange = self._current = None
         self._blocked = False
-        if self._keep and not self._gateway.draining:
-            self._wait_for_request()
-            self._act()
+        gateway, reader = self._gateway, self._reader
+        if self._keep and not gateway.draining:
+            self._expect(gateway.now() + KEEP_ALIVE_SECONDS)
+            if self._ahead or reader.inbox or reader.partial or not self._reading:
+                self._act()
         else:
             self._close(linger=current is not None and not current.complete)
 
@@ -276,9 +281,6 @@ class Downstream(asyncio.Protocol):
 
     def _wait_for_head(self) -> None:
         self._expect(self._gateway.now() + self._gateway.head_timeout)
-
-    def _wait_for_request(self) -> None:
-        self._expect(self._gateway.now() + KEEP_ALIVE_SECONDS)
 
     def _expect(self, due: float) -> None:
         self._due = due

@@ -90,7 +90,10 @@ class Exchange(Deadlines):
         self._request_done = ended
         self._trailers = trailers
         if data:
-            self._hold(data)
+            self._held.append(data)
+            self._held_bytes = len(data)
+            if len(data) > HELD_MOST:
+                self._hold(b"")
         if head.target == b"*":
             self._answer_ourselves()
             return
@@ -99,7 +102,7 @@ class Exchange(Deadlines):
             self.fail(GatewayError(NO_ROUTE, f"no route matches {head.place}"))
             return
         self._backend = backend = route.choose()
-        self._traffic = backend.traffic_of(route.name)
+        self._traffic = backend.traffic.get(route.name) or backend.traffic_of(route.name)
         self._expose = route.expose_backend
         self._timeouts = timeouts = route.timeouts[backend.name]
         if timeouts.request:
@@ -339,18 +342,18 @@ class Exchange(Deadlines):
             # Before anything is written: the pod may ask to pause again.
             client.resume()
         pod.request(self, self._head, forwarded, data, self._trailers, ended=self._request_done)
-        if self._head.has_body:
-            # What was sent cannot be sent again; a request without a body needs nothing kept.
+        if data:
+            # What was sent cannot be sent again, and such a request is not: nothing need be kept.
             self._held = []
             self._held_bytes = 0
         self._expect_progress(now)
 
-    def _extra(self) -> list[bytes]:
-        extra = [b"x-request-id: ", self._head.request_id or b"", b"\r\n"]
+    def _extra(self) -> bytes:
+        extra = b"x-request-id: %b\r\n" % (self._head.request_id or b"")
         if self._cold is not None:
-            extra.append(b"x-tidegate-cold-start: %.3f\r\n" % self._cold)
+            extra += b"x-tidegate-cold-start: %.3f\r\n" % self._cold
         if self._expose and self._backend is not None:
-            extra.append(b"x-tidegate-backend: %b\r\n" % self._backend.name.encode())
+            extra += b"x-tidegate-backend: %b\r\n" % self._backend.name.encode()
         return extra
 
     def _count(self, status: int, reason: Reason | None, now: float) -> None:

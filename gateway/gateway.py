@@ -58,12 +58,12 @@ class Gateway:
         self.on_nudge: Callable[[ModelBackend], None] = _nobody
         self.on_suspect: Callable[[ModelBackend, Endpoint], None] = _nobody
         self._ids = 0
-        self._id_prefix = os.urandom(8).hex()
+        self._id_prefix = os.urandom(8).hex().encode() + b"-"
 
     def new_request_id(self) -> bytes:
         """Unique per gateway process, which the first half names."""
         self._ids += 1
-        return b"%s-%08x" % (self._id_prefix.encode(), self._ids)
+        return b"%b%08x" % (self._id_prefix, self._ids)
 
     def opened(self, client: Client) -> None:
         self.clients.add(client)

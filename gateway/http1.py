@@ -7,7 +7,7 @@ Each field name is looked up once, as it came, in a small dict that learns spell
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from gateway.errors import GatewayError
@@ -40,6 +40,8 @@ _REQUEST = _HOP_BY_HOP | {
     b"x-forwarded-proto": DROP,
 }
 _OURS = b"x-tidegate-"
+_SLASH = ord("/")
+_PLAIN_CONNECTION = frozenset((b"close", b"keep-alive"))
 _LEARN_AT_MOST = 1024
 """Spellings kept per direction, so that a client that invents names cannot grow the process."""
 
@@ -97,7 +99,7 @@ class Head:
 
     def drop_named(self) -> None:
         """Leave out the fields that Connection names: they were for this hop alone (RFC 9110, 7.6.1)."""
-        if self.connection is None or self.connection in {b"close", b"keep-alive"}:
+        if self.connection is None or self.connection in _PLAIN_CONNECTION:
             return
         named = {token.strip() for token in self.connection.split(b",")} - {b"close", b"keep-alive"}
         fields = self.fields
@@ -137,7 +139,9 @@ class RequestHead(Head):
 
     def note(self, action: int, value: bytes) -> None:
         """Take over a field that is not simply forwarded."""
-        if action == HOST:
+        if action == CONTENT_LENGTH:
+            self.content_length = int(value)
+        elif action == HOST:
             if self.host is not None:
                 self.blame("more than one Host field")
             self.host = value
@@ -159,9 +163,10 @@ class RequestHead(Head):
             self.host = b""
         if self.chunked and self.http10:
             self.blame("Transfer-Encoding in an HTTP/1.0 request")
-        if not self.target.startswith(b"/"):
+        if self.target[0] != _SLASH:
             self._resolve_target()
-        self.drop_named()
+        if self.connection is not None:
+            self.drop_named()
 
     def _resolve_target(self) -> None:
         """Absolute form names the host itself (RFC 9112, 3.2.2); the asterisk belongs to OPTIONS alone."""
@@ -184,19 +189,26 @@ class RequestHead(Head):
     def has_body(self) -> bool:
         return self.chunked or self.content_length > 0
 
-    def render(self, authority: bytes, forwarded: bytes) -> bytes:
-        """The head as a pod gets it. `authority` stands in for a missing Host; `forwarded` are whole lines."""
-        pieces = [self.method, b" ", self.target, b" HTTP/1.1\r\nhost: ", self.host or authority, b"\r\n"]
-        pieces += self.fields
+    def render(self, authority: bytes, forwarded: bytes, body: bytes) -> bytes:
+        """The head as a pod gets it, and what there is of the body, framed.
+
+        `authority` stands in for a missing Host; `forwarded` are whole lines.
+        """
+        host = self.host or b""
+        framing = b""
         if self.chunked:
-            pieces.append(b"transfer-encoding: chunked\r\n")
+            framing = b"transfer-encoding: chunked\r\n"
         elif self.content_length >= 0:
-            pieces.append(b"content-length: %d\r\n" % self.content_length)
+            framing = b"content-length: %d\r\n" % self.content_length
         if self.expect_continue:
-            pieces.append(b"expect: 100-continue\r\n")
-        pieces += (b"x-request-id: ", self.request_id or b"", b"\r\nx-forwarded-host: ", self.host or b"")
-        pieces += (b"\r\n", forwarded, b"\r\n")
-        return b"".join(pieces)
+            framing += b"expect: 100-continue\r\n"
+        return b"".join(
+            (
+                self.method, b" ", self.target, b" HTTP/1.1\r\nhost: ", host or authority, b"\r\n", *self.fields,
+                framing, b"x-request-id: ", self.request_id or b"", b"\r\nx-forwarded-host: ", host, b"\r\n",
+                forwarded, b"\r\n", body,
+            )
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method.decode()} {self.target.decode('latin-1')} host={self.host!r}>"
@@ -211,17 +223,12 @@ class ResponseHead(Head):
         super().__init__()
         self.status = status
 
-    @property
-    def bodyless(self) -> bool:
-        """The status alone says that no body follows (RFC 9110, 6.4.1)."""
-        return self.status in {204, 304} or self.status < 200
-
-    def render(self, framing: bytes, extra: Iterable[bytes]) -> bytes:
-        """The head as a client gets it; `framing` and `extra` are whole lines."""
+    def render(self, framing: bytes, extra: bytes, body: bytes = b"") -> bytes:
+        """The head as a client gets it, and what there is of the body; `framing` and `extra` are whole lines."""
         status = STATUS_LINES.get(self.status)
         if status is None:
             status = b"HTTP/1.1 %d \r\n" % self.status
-        return b"".join((status, *self.fields, *extra, framing, b"\r\n"))
+        return b"".join((status, *self.fields, extra, framing, b"\r\n", body))
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status}>"
@@ -231,6 +238,8 @@ ALLOW = (b"allow", b": ", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", b"\r\
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+BODYLESS = frozenset((204, 304))
+"""Statuses that say by themselves that no body follows (RFC 9110, 6.4.1)."""
 LAST_CHUNK = b"0\r\n\r\n"
 
 

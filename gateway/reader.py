@@ -56,7 +56,7 @@ class Incoming:
 class RequestReader:
     """The requests of one connection."""
 
-    __slots__ = ("_incoming", "_overhead", "_parser", "_parsing", "ended", "inbox")
+    __slots__ = ("_incoming", "_overhead", "_parser", "_parsing", "_small", "ended", "inbox")
 
     def __init__(self) -> None:
         self.inbox: deque[Incoming] = deque()
@@ -67,6 +67,8 @@ class RequestReader:
         self._parsing: RequestHead | None = None
         self._overhead = 0
         """Bytes read since the chunk in which a head began, or since a body last grew."""
+        self._small = True
+        """Whatever head is complete now is so small that nobody need count its bytes."""
         self._incoming: Incoming | None = None
 
     @property
@@ -83,6 +85,7 @@ class RequestReader:
         """Read on; after the end, nothing."""
         while data and not self.ended:
             before = self._parsing
+            self._small = before is None and len(data) <= HEAD_MOST
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
@@ -145,7 +148,9 @@ class RequestReader:
         head.keep_alive = parser.should_keep_alive()
         head.settle()
         self._incoming = incoming = Incoming(head)
-        incoming.error = _judge(head, version)
+        plain = self._small and head.fault is None and version == "1.1" and head.method != b"CONNECT"
+        if not plain or len(head.fields) > 4 * FIELDS_MOST or len(head.target) > TARGET_MOST:
+            incoming.error = _judge(head, version)
         self.inbox.append(incoming)
 
     def on_body(self, data: bytes) -> None:

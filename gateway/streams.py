@@ -21,9 +21,9 @@ class ClientStream(Timed, Protocol):
         """Pass on a 1xx answer."""
 
     def respond(
-        self, head: ResponseHead, data: bytes, trailers: list[bytes], extra: list[bytes], *, ended: bool
+        self, head: ResponseHead, data: bytes, trailers: list[bytes], extra: bytes, *, ended: bool
     ) -> None:
-        """Begin the answer; `extra` are pieces of whole header lines."""
+        """Begin the answer; `extra` are whole header lines."""
 
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Go on with the answer."""

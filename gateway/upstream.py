@@ -78,10 +78,9 @@ class Upstream(asyncio.Protocol):
         self._request_done = ended
         self._delivered = self._complete = self._surplus = False
         self._head = None
-        payload = head.render(self.pool.authority, forwarded)
-        if head.has_body:
-            payload += self._framed(data, trailers, ended=ended)
-        self.transport.write(payload)
+        if head.chunked:
+            data = self._framed(data, trailers, ended=ended)
+        self.transport.write(head.render(self.pool.authority, forwarded, data))
 
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Send more of the request's body."""
@@ -189,7 +188,8 @@ class Upstream(asyncio.Protocol):
         head = self._parsing or ResponseHead()
         self._parsing = None
         head.status = self._parser.get_status_code()
-        head.drop_named()
+        if head.connection is not None:
+            head.drop_named()
         if self._head is not None:
             self._surplus = True
         elif head.status < 100 or head.status == 101:
@@ -259,7 +259,8 @@ class Upstream(asyncio.Protocol):
         """The answer is whole: go back to the pool, or close."""
         self._receiver = None
         self._trailers = []
-        self.resume()
+        if self._paused:
+            self.resume()
         if not self._request_done or self._blocked:
             # The pod may never take the rest of the request, for which a close would wait.
             self.transport.abort()

@@ -46,7 +46,7 @@ ANSWERS = [
 def play(requests: list[bytes], answer: bytes, cut: int, answer_cut: int) -> tuple[bytes, bytes, bool]:
     """What the client and the pods have got in the end, and whether the connection was closed."""
     world = World(idle=8)
-    world.gateway._id_prefix = "id"
+    world.gateway._id_prefix = b"id-"
     client = world.client()
     data = b"".join(requests)
     client.send(*(data[at : at + cut] for at in range(0, len(data), cut)))
