@@ -7,7 +7,6 @@ on its own. A thousand Backends are sent one by one, and the loop turns in betwe
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from autoscaler.controller import Controller
 from autoscaler.kpa import Decision
 from autoscaler.target import Target
 from gateway.metrics import CONTENT_TYPE_PLAIN_0_0_4, render
+from gateway.pages import send
 
 
 def describe(target: Target, now: float) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class _Pages:
         return web.Response(status=503, text="no gateway has been heard of yet\n")
 
     async def decisions(self, request: web.Request) -> web.StreamResponse:
-        return await _send(request, "application/json", self._decisions())
+        return await send(request, "application/json", self._decisions())
 
     async def _decisions(self) -> AsyncIterator[bytes]:
         comma, now = "", self.controller.clock()
@@ -80,16 +80,6 @@ class _Pages:
         yield b"}}\n"
 
 
-async def _send(request: web.Request, content_type: str, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Stream chunks as fast as they are read; a reader that leaves just ends it."""
-    response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-store"})
-    with suppress(ConnectionError):
-        await response.prepare(request)
-        async for chunk in chunks:
-            await response.write(chunk)
-    return response
-
-
 def add_routes(app: web.Application, controller: Controller) -> None:
     """Add `/v1/decisions` to an application that has its own health and metrics."""
     app.router.add_get("/v1/decisions", _Pages(controller).decisions, allow_head=False)
@@ -99,7 +89,7 @@ def make_app(controller: Controller, registry: CollectorRegistry) -> web.Applica
     """The admin application of an autoscaler on its own."""
 
     async def metrics(request: web.Request) -> web.StreamResponse:
-        return await _send(request, CONTENT_TYPE_PLAIN_0_0_4, render(registry))
+        return await send(request, CONTENT_TYPE_PLAIN_0_0_4, render(registry))
 
     app = web.Application()
     pages = _Pages(controller)

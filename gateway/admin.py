@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.backend import Backend
 from gateway.metrics import CONTENT_TYPE_PLAIN_0_0_4, render
+from gateway.pages import send
 from gateway.state import Status, state_pieces
 from gateway.stats import Beat
 
@@ -151,12 +151,12 @@ class _Pages:
         )
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        return await _send(request, CONTENT_TYPE_PLAIN_0_0_4, render(self.registry))
+        return await send(request, CONTENT_TYPE_PLAIN_0_0_4, render(self.registry))
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         now = asyncio.get_running_loop().time()
         pieces = state_pieces(self.status, self.backends, self.wanted(), now)
-        return await _send(request, "application/json", _in_turns(pieces))
+        return await send(request, "application/json", _in_turns(pieces))
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
         def abort() -> None:
@@ -165,7 +165,7 @@ class _Pages:
 
         subscription = self.hub.subscribe(f"stats reader {request.remote}", abort)
         try:
-            return await _send(request, "application/x-ndjson", aiter(subscription))
+            return await send(request, "application/x-ndjson", aiter(subscription))
         finally:
             self.hub.unsubscribe(subscription)
 
@@ -175,16 +175,6 @@ async def _in_turns(pieces: Iterable[str]) -> AsyncIterator[bytes]:
     for piece in pieces:
         await asyncio.sleep(0)
         yield piece.encode()
-
-
-async def _send(request: web.Request, content_type: str, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Stream chunks as they come and as fast as they are read; a reader that leaves just ends it."""
-    response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-store"})
-    with suppress(ConnectionError):
-        await response.prepare(request)
-        async for chunk in chunks:
-            await response.write(chunk)
-    return response
 
 
 @web.middleware

@@ -90,10 +90,7 @@ class Exchange(Deadlines):
         self._request_done = ended
         self._trailers = trailers
         if data:
-            self._held.append(data)
-            self._held_bytes = len(data)
-            if len(data) > HELD_MOST:
-                self._hold(b"")
+            self._hold(data)
         if head.target == b"*":
             self._answer_ourselves()
             return
