@@ -18,7 +18,7 @@ up: $(RUN_READY)
 	$(BIN)/tidegate up config/demo.yaml
 
 demo: $(RUN_READY)
-	$(BIN)/python loadtests/demo/run.py
+	$(BIN)/python loadtests/demo/run.py --result .tidegate/demo.json
 
 test: lint unit
 

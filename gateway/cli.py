@@ -109,6 +109,8 @@ def _run(work: Callable[[], Awaitable[Any]]) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
     )
+    # Its every event would be a line, and a log in the configuration's folder would feed itself.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
     async def whole() -> Any:  # noqa: ANN401  # whatever the work returns
         return await work()

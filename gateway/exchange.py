@@ -155,6 +155,7 @@ class Exchange(Deadlines):
         client, reason = self._client, error.reason
         status = self._status if self._responded else reason.status
         self._finish(status, reason, now)
+        self._gateway.report(error, self._traffic.backend, self._head.request_id or b"")
         if client is None:
             return
         if self._responded:

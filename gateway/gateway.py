@@ -5,17 +5,21 @@ configuration, and sets the two hooks through which news leaves: a nudge to the 
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from gateway.backend import Backend, Verdict
 from gateway.breaker import Endpoint, Waiter
-from gateway.errors import GatewayError
+from gateway.errors import Fault, GatewayError
+from gateway.report import Reporter
 from gateway.routing import RouteTable, Timeouts
 from gateway.stats import Traffic
 from gateway.timers import TimerWheel
 from gateway.upstream import ConnectionPool
+
+logger = logging.getLogger(__name__)
 
 
 class Seeker(Protocol):
@@ -57,6 +61,7 @@ class Gateway:
         self.draining = False
         self.on_nudge: Callable[[ModelBackend], None] = _nobody
         self.on_suspect: Callable[[ModelBackend, Endpoint], None] = _nobody
+        self._reporter = Reporter()
         self._ids = 0
         self._id_prefix = os.urandom(8).hex().encode() + b"-"
 
@@ -100,6 +105,12 @@ class Gateway:
     def hand_out(self, granted: Iterable[tuple[Waiter[Seeker], Endpoint]], now: float) -> None:
         for waiter, endpoint in granted:
             waiter.request.granted(endpoint, now)
+
+    def report(self, error: GatewayError, backend: str, request_id: bytes) -> None:
+        """Log a failure that is not the client's own."""
+        if error.reason.fault is not Fault.DOWNSTREAM:
+            for line in self._reporter.lines(error, backend, request_id, self.now()):
+                logger.warning("%s", line)
 
     def apply(self, backend: ModelBackend, verdict: Verdict[Seeker]) -> None:
         """Tell everyone what a change of a Backend meant for them."""

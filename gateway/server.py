@@ -280,10 +280,15 @@ class Server:
         self._loop.call_soon(lambda: self.hub.publish(self._beats.nudge(backend)))
 
     def _suspect(self, backend: ModelBackend, endpoint: Endpoint) -> None:
+        where = f"{backend.name}: {endpoint.host}:{endpoint.port}"
+        logger.warning("%s refuses connections: it gets no requests until it accepts again", where)
+
+        def accepted() -> None:
+            logger.info("%s accepts connections again", where)
+            self.gateway.trust(backend, endpoint)
+
         self._prober.watch(
-            endpoint,
-            wanted=lambda: backend.endpoints.get(endpoint.uid) is endpoint,
-            accepted=lambda: self.gateway.trust(backend, endpoint),
+            endpoint, wanted=lambda: backend.endpoints.get(endpoint.uid) is endpoint, accepted=accepted
         )
 
     @staticmethod

@@ -177,8 +177,8 @@ def backend_view(backend: Backend[Any], wanted: int | None, now: float) -> dict[
 
 
 def ready_replicas(backend: Backend[Any]) -> int:
-    """Pods that are ready and to stay. A suspect one counts: its connections fail here, but it says that it is ready."""
-    return sum(endpoint.ready and not endpoint.draining for endpoint in backend.endpoints.values())
+    """Pods that a request may go to: ready, to stay, and accepting connections."""
+    return sum(endpoint.available for endpoint in backend.endpoints.values())
 
 
 def starting_for(backend: Backend[Any], now: float) -> float | None:

@@ -267,6 +267,7 @@ def write_result(path: Path, at: Mapping[str, Any], result: Mapping[str, Any]) -
     """Write a result as JSON: `at` is the machine as it was at the start."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     whole = {"when": now, "command": " ".join(["python", *sys.argv]), "machine": at, **result}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     print(f"\nwritten to {path}")
 

@@ -1,8 +1,11 @@
 """Every file in config/ loads, and shows what its comments promise."""
 
+import json
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from gateway.config import check_role, json_schema, load
 
@@ -27,6 +30,22 @@ def test_an_example_loads_without_problem_or_warning(path: Path) -> None:
 def test_an_example_runs_as_it_is(path: Path) -> None:
     """Programs and scripts that it names exist."""
     assert check_role(load(path), "up") == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_an_example_fits_the_schema_that_editors_get(path: Path) -> None:
+    """The schema is checked as well: its patterns are ECMA's, in which Python's anchors mean nothing."""
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    document = yaml.safe_load(path.read_text())
+    assert [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(document)] == []
+    assert "\\\\z" not in json.dumps(schema)
+
+
+def test_the_schema_finds_mistakes() -> None:
+    """An unknown key, a name that is none, a list where a mapping belongs."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert list(validator.iter_errors({"backends": {"a b": {"target": []}}, "routes": [], "rotes": []}))
 
 
 def test_the_example_names_every_key() -> None:

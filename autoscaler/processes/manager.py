@@ -106,9 +106,7 @@ class LocalPods:
         """
         if self._stopping:
             return
-        log.info(
-            "backend=%s scaled from %d to %d remove=%s", self.backend, self._wanted, replicas, sorted(remove)
-        )
+        log.info("backend=%s scaled from %d to %d%s", self.backend, self._wanted, replicas, _naming(remove))
         for uid in remove:
             if uid in self._pods:
                 self._end(self._pods[uid])
@@ -259,7 +257,7 @@ class LocalPods:
 
     def _end(self, pod: Pod, grace: float | None = None) -> None:
         if not pod.ending:
-            log.info("backend=%s %s is ended", self.backend, pod)
+            log.info("backend=%s %s is asked to end", self.backend, pod)
         pod.end(self._grace if grace is None else grace)
 
     # What happens to pods.
@@ -315,3 +313,7 @@ class LocalPods:
 
     def _log_file(self, uid: str) -> Path:
         return self._log_dir / self.backend / f"{uid}.log"
+
+
+def _naming(uids: Collection[str]) -> str:
+    return f", ending {', '.join(sorted(uids))}" if uids else ""

@@ -43,11 +43,18 @@ _PATTERNS: Mapping[str, str] = {
 }
 
 
+def blank(path: KeyPath) -> Fault:
+    """A key stands there without a value."""
+    if path[-1] == "port" and "command" in path[:-1]:
+        return Fault(path[:-1], 'must be in quotes: "{port}"; without them YAML reads a mapping')
+    return Fault(path, "has no value: give one, or remove the key")
+
+
 def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[KeyPath]) -> Iterator[Fault]:
     """A Fault for each thing that is wrong. `blanks` are the keys that stand there without a value."""
     empty = set(blanks)
     for path in sorted(empty, key=str):
-        yield Fault(path, "has no value: give one, or remove the key")
+        yield blank(path)
     seen = set()
     for detail in error.errors(include_url=False):
         for fault in _faults(detail, model):

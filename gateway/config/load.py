@@ -5,6 +5,7 @@ run it off the event loop. Options of the command line go through the same parse
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.config.addresses import Address, parse_address
 from gateway.config.checks import cross_faults, document_faults, warnings
-from gateway.config.explain import explain
+from gateway.config.explain import blank, explain
 from gateway.config.models import Document
 from gateway.config.problems import ConfigError, Fault, Problem, show, where
 from gateway.config.yamltree import Node, YamlError, compose
@@ -114,10 +115,11 @@ def digest(content: bytes) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors."""
-    schema = Document.model_json_schema()
+    # Its patterns are ECMA's, where `$` is the very end; our own say it in the way of Rust, which pydantic matches with.
+    text = json.dumps(Document.model_json_schema()).replace(r'\\z"', '$"')
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
+        **json.loads(text),
         "title": "Tidegate configuration",
     }
 
@@ -171,7 +173,7 @@ def _validate(root: Node) -> tuple[Document | None, list[Fault]]:
         document = Document.model_validate(data)
     except ValidationError as error:
         return None, [*explain(error, Document, blanks), *found]
-    return document, [*(Fault(path, "has no value: give one, or remove the key") for path in blanks), *found]
+    return document, [*map(blank, blanks), *found]
 
 
 def _override(document: Document, chosen: Mapping[str, Address]) -> Document:

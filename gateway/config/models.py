@@ -153,7 +153,9 @@ def _target_faults(urls: tuple[Address, ...] | None, data: Mapping[str, Any]) ->
         if not command:
             found.append(((UP, "command"), "must name a program"))
         elif not any("{port}" in text for text in (*command, *data.get("env", {"": "{port}"}).values())):
-            found.append(((UP, "command"), "must hold `{port}` where the port to listen on goes"))
+            found.append(
+                ((UP, "command"), "must hold `{port}` where the port to listen on goes, here or in `env`")
+            )
     if urls is not None:
         if deployment or command:
             found.append(((), "cannot stand beside `deployment` or `command`"))

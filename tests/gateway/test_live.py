@@ -73,7 +73,7 @@ def test_the_table_shows_a_backend_in_two_lines() -> None:
         "Tidegate  0.0.0.0:8080  ready  up 0 min",
         "",
         "backend                     route    pods in flight queued   req/s    p50    p99",
-        "iris-v1                   iris 90     2/5         1      0     5.0  175ms  248ms",
+        "iris-v1                   iris 90     2/5         1      0     5.0  175ms  200ms",
         f"  wants 5: {REASON[:68]}…" if len(REASON) > 69 else f"  wants 5: {REASON}",
         "iris-v2                   iris 10     0/-         0      0     0.0      -      -",
         "  no decision yet",
@@ -415,7 +415,7 @@ def test_traffic_is_summed_up_each_ten_seconds() -> None:
         world.answer("iris-v1", 5)
         lines += [(world.now, line) for line in news(log, world)]
     assert [at for at, _ in lines] == [1.0, 11.0, 21.0]
-    assert lines[1][1] == "iris-v1 10.0 req/s, 0 in flight, 0 queued, p50 175ms, p99 248ms"
+    assert lines[1][1] == "iris-v1 10.0 req/s, 0 in flight, 0 queued, p50 175ms, p99 200ms"
     later = [line for _ in range(100) for line in news(log, world)]
     assert len(later) == 1
 

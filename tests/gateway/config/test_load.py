@@ -172,3 +172,10 @@ def test_the_schema_is_json_and_knows_every_section() -> None:
     assert schema["$defs"]["ScaleConfig"]["properties"]["stable_window"]["default"] == "60s"
     assert "503" in schema["$defs"]["Queue"]["properties"]["depth"]["description"]
     assert {"listen", "admin", "autoscaler", "defaults", "drain", "log_dir"} < set(schema["properties"])
+
+
+def test_a_port_without_quotes_is_told_as_such(refused: Callable[[str], list[str]]) -> None:
+    """YAML reads {port} as a mapping: the likeliest slip in a command."""
+    text = "backends: {a: {target: {command: [serve, --port, {port}]}}}"
+    (problem,) = [line for line in refused(text) if "command[2]" in line and "quotes" in line]
+    assert '"{port}"' in problem

@@ -47,7 +47,10 @@ def test_a_minimal_file_has_the_defaults(loaded: Callable[[str], Config]) -> Non
         ("{deployment: d, port: 65536}", [".port: must be at most 65535, got 65536"]),
         ("{deployment: 5, port: 80}", ['.deployment: must be text, got 5: quote it, "5"']),
         ("{command: []}", [".command: must name a program"]),
-        ("{command: [python, s.py]}", [".command: must hold `{port}` where the port to listen on goes"]),
+        (
+            "{command: [python, s.py]}",
+            [".command: must hold `{port}` where the port to listen on goes, here or in `env`"],
+        ),
         ("{command: python s.py}", [".command: must be a list, got 'python s.py'"]),
         ("{command: [x, 5, '{port}']}", ['.command[1]: must be text, got 5: quote it, "5"']),
         ("{command: ['', '{port}']}", [".command[0]: must not be empty"]),
