@@ -299,6 +299,15 @@ class Collector:
             for gateway in self._gateways.values()
         )
 
+    def left_alone(self, backend: str, since: float) -> bool:
+        """Whether every gateway has said, later than `since`, that all its requests are at Endpoints which it still knows.
+
+        It names no other, but counts their requests: those of pods that others took the place of.
+        """
+        return bool(self._gateways) and all(
+            gateway.beat_at > since and not _strays(gateway, backend) for gateway in self._gateways.values()
+        )
+
     @property
     def gateways(self) -> int:
         """How many gateways are known to be there."""
@@ -317,6 +326,11 @@ class Collector:
             f"<Collector {len(self._gateways)} gateways, {len(self._open)} of {len(self._series)} backends busy, "
             f"bucket {self._newest}, {len(self._pending)} waiting>"
         )
+
+
+def _strays(gateway: _Gateway, backend: str) -> int:
+    stat = gateway.stats.get(backend)
+    return max(0, stat.in_flight - sum(stat.endpoints.values())) if stat else 0
 
 
 def _open_requests(gateway: _Gateway, backend: str) -> int:

@@ -36,6 +36,8 @@ class TargetState:
     replicas: int
     pods: tuple[PodState, ...]
     """Oldest first."""
+    fixed: bool = False
+    """Nobody can change the count; it is decided on for show."""
 
 
 @dataclass(frozen=True, slots=True)

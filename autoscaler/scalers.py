@@ -26,7 +26,7 @@ class FixedScaler:
             pods = (PodState(f"{number}", ready=True, draining=False) for number in range(self.count))
         else:
             pods = (PodState(pod.uid, pod.ready, pod.draining) for pod in self._feed.latest.pods)
-        return TargetState(self.count, tuple(pods))
+        return TargetState(self.count, tuple(pods), fixed=True)
 
     async def drain(self, uids: Collection[str]) -> None:
         """Nobody would end them."""
@@ -50,6 +50,10 @@ class LocalPodsMaker:
         self._chance = random.Random()  # noqa: S311 (it names pods and picks ports)
         self._spawner = Spawner()
         self._ports = Ports(self._chance)
+
+    def kill(self) -> None:
+        """End all pods of all targets, now and unasked: for a process that will not wait for them."""
+        self._spawner.kill()
 
     def make(self, name: str, backend: BackendConfig, feed: Feed, base_dir: Path, log_dir: Path) -> LocalPods:
         return LocalPods(

@@ -7,7 +7,6 @@ own: it follows the gateways' streams, has its own admin side, and watches the f
 
 import asyncio
 import logging
-import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterable, Mapping
@@ -28,7 +27,9 @@ from autoscaler.processes import LocalPods
 from autoscaler.scalers import FixedScaler, LocalPodsMaker, template_of
 from autoscaler.spec import ScalingSpec
 from autoscaler.subscription import subscribe
+from autoscaler.target import LONGEST_RETIREMENT, SETTLED_AFTER
 from gateway.config import Address, BackendConfig, Config, ConfigError, Overrides, check_role, load, watch
+from gateway.ending import Ending
 from gateway.endpoints import Feed
 from gateway.stats import Beat
 
@@ -76,6 +77,8 @@ class Autoscaler:
         self._feeds = feeds
         self._maker = LocalPodsMaker(self._idle)
         self._local: dict[str, _Local] = {}
+        self._leaving: set[LocalPods] = set()
+        """Those whose Backend has fixed URLs now: they live on until their last request is over."""
         self._retiring: dict[tuple[str, str], float] = {}
         """When LocalPods first asked about each pod that it replaces."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,7 +95,12 @@ class Autoscaler:
     async def stop(self) -> None:
         """Decide no more, and end all pods."""
         await self.controller.stop()
-        await asyncio.gather(*self._tasks, *(local.pods.stop() for local in self._local.values()))
+        pods = [*(local.pods for local in self._local.values()), *self._leaving]
+        await asyncio.gather(*self._tasks, *(each.stop() for each in pods))
+
+    def kill(self) -> None:
+        """End all pods and whatever they started, without waiting, for a process that is about to end at once."""
+        self._maker.kill()
 
     def receive(self, beat: Beat, source: str = "") -> None:
         """Take in a gateway's beat or nudge."""
@@ -124,7 +132,7 @@ class Autoscaler:
         feed = None if self._feeds is None else self._feeds[name]
         if feed is None or backend.target.command is None:
             if name in self._local:
-                self._begin(self._local.pop(name).stop())
+                self._leave(name, self._local.pop(name))
             return FixedScaler(len(backend.target.urls or ()), feed)
         local = self._local.get(name)
         if local is None:
@@ -142,18 +150,43 @@ class Autoscaler:
             await self.controller.drop(name).stop()
             await self._local.pop(name).stop()
 
+    def _leave(self, name: str, local: _Local) -> None:
+        local.relay.subscribe(lambda _: None)  # the Backend's feed is another's now
+        for pod in local.pods.pods:
+            # What was said of it while it was in the feed proves nothing.
+            self._retiring.pop((name, pod.uid), None)
+        self._leaving.add(local.pods)
+        self._begin(self._end(local.pods))
+
+    async def _end(self, pods: LocalPods) -> None:
+        await pods.retire()
+        self._leaving.discard(pods)
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _idle(self, name: str, uid: str) -> bool:
-        """Whether all gateways have said, since this was first asked, that the pod drains and has no request."""
+        """Whether all gateways have said, since this was first asked, that the pod drains and has no request.
+
+        Of a pod that the feed has no more they say nothing; then it is enough that they have no request that is at none
+        of those in the feed. As for a removed Backend, that is not waited for without end.
+        """
         now = self.controller.clock()
-        idle = self.collector.drained(name, uid, self._retiring.setdefault((name, uid), now))
+        asked = self._retiring.setdefault((name, uid), now)
+        if self._tells_of(name, uid):
+            idle = self.collector.drained(name, uid, asked)
+        else:
+            overdue = now - asked > LONGEST_RETIREMENT
+            idle = overdue or self.collector.left_alone(name, asked + SETTLED_AFTER)
         if idle:
             del self._retiring[name, uid]
         return idle
+
+    def _tells_of(self, name: str, uid: str) -> bool:
+        feed = (self._feeds or {}).get(name)
+        return feed is not None and any(pod.uid == uid for pod in feed.latest.pods)
 
     def __repr__(self) -> str:
         return f"<Autoscaler {self.controller} {list(self._local.values())}>"
@@ -206,15 +239,13 @@ async def _listen(controller: Controller, address: Address) -> web.AppRunner:
 
 async def _serve(autoscaler: Autoscaler, config: Config, overrides: Overrides | None) -> None:
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    ending = Ending()
     streams = _Streams(autoscaler)
     streams.follow(config.gateway_urls)
     await autoscaler.start()
     watching = loop.create_task(_follow_file(autoscaler, streams, config, overrides))
     try:
-        await ended.wait()
+        await ending.wait()
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

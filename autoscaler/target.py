@@ -108,9 +108,12 @@ class Target:
         now = self._clock()
         ready = _ready(there)
         observed = self._collector.observe(self.name, ready=ready, replicas=there.replicas, now=now)
-        state = self._state or State.initial(self.spec, ready, now)
+        # What nobody can take away need not be held by a panic, which would be hard to read in the reason.
+        state = self._state or State.initial(self.spec, 0 if there.fixed else ready, now)
         last = self.decision
         self._state, decision = decide(self.spec, state, observed, now)
+        if there.fixed:
+            decision = replace(decision, reason=f"fixed at {there.replicas} URLs; {decision.reason}")
         self.decision = decision
         self.decisions += 1
         if last is None or (decision.desired, decision.rule) != (last.desired, last.rule):

@@ -22,9 +22,12 @@ class Activator:
         """Why the pods cannot start, in words for the person who called."""
         self._asked_for = 0
 
-    def wanted(self, queued: int, now: float) -> bool:
-        """Somebody waits and nothing is available: is it time to nudge?"""
-        if self.began is None:
+    def wanted(self, queued: int, now: float, *, starting: bool) -> bool:
+        """Somebody waits and nothing is available: is it time to nudge?
+
+        `starting`: no pod is ready at all, so that one has to start; else those that are ready drain, or refuse connections.
+        """
+        if starting and self.began is None:
             self.began = now
         if queued < 2 * self._asked_for:
             return False

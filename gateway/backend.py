@@ -6,7 +6,7 @@ the edge, tells them. Two clocks make the deadlines fair: one runs while a pod i
 (`queue.timeout`), the other runs while none is and bounds the wait for a start (`activation.timeout`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -99,6 +99,8 @@ class Backend(Generic[R]):
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
+        self._leaving: dict[str, Endpoint] = {}
+        """Named no more, with requests still open to them."""
         self.nudge_due = False
         """Somebody should tell the autoscalers now; whoever does sets it back."""
         self.removed = False
@@ -175,11 +177,15 @@ class Backend(Generic[R]):
             endpoint.ready = False
             self.breaker.update(endpoint)
             verdict.gone.append(endpoint)
+        # One that is named again, as a fixed URL may be, still has what was open to it: its limit holds over all of that.
+        leaving = {e.uid: e for e in (*self._leaving.values(), *verdict.gone) if e.in_flight}
         for info in news.pods:
-            endpoint = self.endpoints.get(info.uid) or Endpoint(info.uid, info.host, info.port)
+            known_as = self.endpoints.get(info.uid) or leaving.pop(info.uid, None)
+            endpoint = known_as or Endpoint(info.uid, info.host, info.port)
             self.endpoints[info.uid] = endpoint
             endpoint.ready, endpoint.draining = info.ready, info.draining
             self.breaker.update(endpoint)
+        self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
         self._availability(now)
         verdict.granted = self.grants(now)
@@ -257,7 +263,7 @@ class Backend(Generic[R]):
     def _queue(self, waiter: Waiter[R], now: float, *, first: bool = False) -> None:
         waiter.served_at = self._served.read(now)
         waiter.starved_at = self._starved.read(now)
-        waiter.cold = waiter.cold or not self.breaker.available
+        waiter.cold = waiter.cold or self._starting
         self.breaker.enqueue(waiter, first=first)
         self.stats.queued.add(1, now)
         self._ask(now)
@@ -319,8 +325,15 @@ class Backend(Generic[R]):
 
     def _ask(self, now: float) -> None:
         queued = self.breaker.queued
-        if queued and not self.breaker.available and self.activator.wanted(queued, now):
+        if not queued or self.breaker.available:
+            return
+        if self.activator.wanted(queued, now, starting=self._starting):
             self.nudge_due = True
+
+    @property
+    def _starting(self) -> bool:
+        """No pod is ready, not even one that drains or is suspect: whoever waits, waits for a start."""
+        return not self.breaker.available and not any(e.ready for e in self.endpoints.values())
 
     def _start_over(self, outcome: Outcome, now: float) -> None:
         seconds = self.activator.over(now)
@@ -333,8 +346,3 @@ class Backend(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} in_flight={self.in_flight} queued={self.breaker.queued} endpoints={len(self.endpoints)}>"
-
-
-def queued_backends(backends: Iterable[Backend[R]]) -> Iterator[Backend[R]]:
-    """Those whose waiters have deadlines to mind."""
-    return (backend for backend in backends if backend.breaker.queued)

@@ -1,15 +1,16 @@
 """The `tidegate` command. The only module that knows both the gateway and the autoscaler: `up` runs them in one process.
 
-Exit codes: 0 after an orderly end, 2 when the configuration or an argument cannot be used (one line per problem on standard error).
+Exit codes: 0 after an orderly end, 2 when the configuration or an argument cannot be used (one line per problem on standard error),
+130 when a second signal ended it at once.
 """
 
 import asyncio
 import json
 import logging
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from autoscaler.admin import add_routes
 from autoscaler.metrics import AutoscalerCollector
 from autoscaler.server import Autoscaler
 from gateway.config import Config, ConfigError, Overrides, json_schema, load
+from gateway.ending import Ending
 from gateway.live import LiveTable, PlainLog
 from gateway.server import Server, load_for
 
@@ -124,20 +126,21 @@ def _run(work: Callable[[], Awaitable[Any]]) -> None:
 
 
 async def _gateway(path: Path, overrides: Overrides) -> None:
-    stopped = _signals()
+    ending = Ending()
     config = load_for("gateway", path, overrides)
     server = Server(config, "gateway", overrides)
     await server.start()
     logger.info("listening on %s, admin on %s", ", ".join(server.status.listen), config.admin)
-    await stopped.wait()
+    await ending.wait()
     await server.stop()
 
 
 async def _up(path: Path, overrides: Overrides, *, plain: bool) -> None:
-    stopped = _signals()
+    ending = Ending()
     config = load_for("up", path, overrides)
     server = Server(config, "up", overrides)
     scaler = Autoscaler(config, server.feeds)
+    ending.at_once(scaler.kill)
     add_routes(server.app, scaler.controller)
     server.registry.register(AutoscalerCollector(scaler.controller))
     server.hub.listen(scaler.receive)
@@ -151,23 +154,11 @@ async def _up(path: Path, overrides: Overrides, *, plain: bool) -> None:
         if plain:
             view: PlainLog | LiveTable = PlainLog(server.snapshot, scaler.decisions)
         else:
-            view = stack.enter_context(LiveTable(Console(stderr=True), server.snapshot, scaler.decisions))
+            view = LiveTable(Console(stderr=True), server.snapshot, scaler.decisions)
+            ending.at_once(partial(view.__exit__, None, None, None))
+            stack.enter_context(view)
         shown = asyncio.create_task(view.run())
-        await stopped.wait()
+        await ending.wait()
         await server.stop()
         shown.cancel()
         await asyncio.gather(shown, return_exceptions=True)
-
-
-def _signals() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT; the second one ends the process at once, pods included, as they die with it."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-
-    def on_signal() -> None:
-        if stopped.is_set():
-            sys.exit(130)
-        stopped.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    return stopped

@@ -52,7 +52,7 @@ class Prober:
         if endpoint not in self._tasks:
             task = asyncio.get_running_loop().create_task(self._try(endpoint, wanted, accepted))
             self._tasks[endpoint] = task
-            task.add_done_callback(lambda _: self._tasks.pop(endpoint, None))
+            task.add_done_callback(lambda done: self._over(endpoint, done))
 
     async def _try(
         self, endpoint: Endpoint, wanted: Callable[[], bool], accepted: Callable[[], None]
@@ -63,8 +63,14 @@ class Prober:
                 return
             if await probe(endpoint.host, endpoint.port, None, PROBE_TIMEOUT):
                 break
+        # Before `accepted`: in this very turn it may refuse again, and must be watched again.
+        self._tasks.pop(endpoint, None)
         if wanted():
             accepted()
+
+    def _over(self, endpoint: Endpoint, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(endpoint) is task:
+            del self._tasks[endpoint]
 
     def stop(self) -> None:
         for task in self._tasks.values():

@@ -24,6 +24,7 @@ from gateway.errors import (
 from gateway.gateway import Gateway, ModelBackend, Seeker
 from gateway.http1 import RequestHead, ResponseHead, capabilities, problem
 from gateway.streams import ClientStream, PodStream
+from gateway.upstream import ConnectionPool
 
 if TYPE_CHECKING:
     import asyncio
@@ -156,11 +157,9 @@ class Exchange(Deadlines):
         status = self._status if self._responded else reason.status
         self._finish(status, reason, now)
         self._gateway.report(error, self._traffic.backend, self._head.request_id or b"")
-        if client is None:
-            return
-        if self._responded:
+        if client is not None and self._responded:
             client.reset()
-        else:
+        elif client is not None:
             head, body = problem(error, self._head.request_id or b"")
             client.respond(head, body, [], self._extra(), ended=True)
 
@@ -273,13 +272,13 @@ class Exchange(Deadlines):
         pool = endpoint.pool or self._gateway.pool(endpoint)
         pod = None if self._resets else pool.take(now)
         if pod is None:
-            self._dialling = self._gateway.loop.create_task(self._dial(endpoint))
+            self._dialling = self._gateway.loop.create_task(self._dial(endpoint, pool))
         else:
             self._send(pod, now)
 
-    async def _dial(self, endpoint: Endpoint) -> None:
+    async def _dial(self, endpoint: Endpoint, pool: ConnectionPool) -> None:
         try:
-            pod = await endpoint.pool.dial(self._timeouts.connect)
+            pod = await pool.dial(self._timeouts.connect)
         except (OSError, TimeoutError) as failure:
             self._dialling = None
             self._on_refused(endpoint, str(failure) or f"no connection within {self._timeouts.connect:g} s")

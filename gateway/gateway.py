@@ -51,6 +51,8 @@ class Gateway:
         self.wheel = TimerWheel(loop.time())
         self.table: RouteTable[ModelBackend] = RouteTable(())
         self.backends: dict[str, ModelBackend] = {}
+        self.retiring: dict[str, ModelBackend] = {}
+        """Removed from the configuration, with requests still in flight, or waiting for another try."""
         self.timeouts = Timeouts()
         """What holds until a Route is known."""
         self.head_timeout = 10.0
@@ -117,6 +119,7 @@ class Gateway:
         for endpoint in verdict.gone:
             if endpoint.pool is not None:
                 endpoint.pool.close()
+                endpoint.pool = None
         self.hand_out(verdict.granted, self.now())
         for waiter, error in verdict.refused:
             waiter.request.refused(error)
@@ -126,7 +129,7 @@ class Gateway:
         """Turn the wheel and end the waits that are over; many times a second."""
         now = self.now()
         self.wheel.turn(now)
-        for backend in self.backends.values():
+        for backend in (*self.backends.values(), *self.retiring.values()):
             if backend.breaker.queued:
                 for waiter, error in backend.expire(now):
                     waiter.request.refused(error)

@@ -86,8 +86,6 @@ class Server:
         self._beats = BeatMaker(self.status.gateway, loop.time())
         self._lag = LagWatcher()
         self._prober = Prober()
-        self._retiring: dict[str, ModelBackend] = {}
-        """Removed from the configuration with requests still in flight."""
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -172,7 +170,7 @@ class Server:
 
     def _put(self, name: str, config: BackendConfig, now: float) -> None:
         gateway, limits = self.gateway, limits_of(config)
-        backend = gateway.backends.get(name) or self._retiring.pop(name, None)
+        backend = gateway.backends.get(name) or gateway.retiring.pop(name, None)
         if backend is None:
             backend = Backend(name, limits, now)
         else:
@@ -187,7 +185,7 @@ class Server:
 
     def _remove(self, name: str, now: float) -> None:
         backend = self.gateway.backends.pop(name)
-        self._retiring[name] = backend
+        self.gateway.retiring[name] = backend
         self.gateway.apply(backend, backend.remove(now))
 
     def _on_news(self, backend: ModelBackend, news: Endpoints) -> None:
@@ -268,11 +266,12 @@ class Server:
     def _beat(self) -> None:
         now = self.gateway.now()
         self.gateway.reap()
-        for name, backend in list(self._retiring.items()):
-            if not backend.in_flight:
-                del self._retiring[name], self.feeds[name]
+        retiring = self.gateway.retiring
+        for name, backend in list(retiring.items()):
+            if not backend.in_flight and not backend.breaker.queued:
+                del retiring[name], self.feeds[name]
                 self._close_pools(backend)
-        backends = [*self.gateway.backends.values(), *self._retiring.values()]
+        backends = [*self.gateway.backends.values(), *retiring.values()]
         self.hub.publish(self._beats.beat(backends, now))
 
     def _nudge(self, backend: ModelBackend) -> None:

@@ -139,6 +139,22 @@ class LocalPods:
                 self._end(pod)
         self._settle()
 
+    async def retire(self) -> None:
+        """End each pod once no request is open to it, and wait until all are reaped. Nothing is started any more.
+
+        `stop` may cut it short.
+        """
+        self._stopping = True
+        self._wanted = 0
+        for pod in self._serving():
+            if pod.ready:
+                self._retire(pod)
+            else:
+                self._end(pod)
+        self._settle()
+        if self._pods:
+            await self._none_left.wait()
+
     async def stop(self, grace: float | None = None) -> None:
         """End all pods and wait until they are reaped: SIGTERM, SIGKILL after `grace` seconds (default: the pods' own).
         Cancelled: SIGKILL at once. Nothing is started any more.
@@ -199,6 +215,7 @@ class LocalPods:
         serving = self._serving()
         replaced = max(0, sum(pod.ready for pod in serving) - self._wanted)
         for pod in [pod for pod in self._outdated(serving) if pod.ready][:replaced]:
+            log.info("backend=%s %s retires: a pod with the new command replaces it", self.backend, pod)
             self._retire(pod)
         serving = self._serving()
         missing = self._wanted + self._surge(serving) - len(serving)
@@ -240,7 +257,6 @@ class LocalPods:
         )
 
     def _retire(self, pod: Pod) -> None:
-        log.info("backend=%s %s retires: a pod with the new command replaces it", self.backend, pod)
         pod.retiring = True
         if self._retire_timer is None:
             self._retire_timer = asyncio.get_running_loop().call_later(RETIRE_INTERVAL, self._end_idle)

@@ -46,6 +46,10 @@ class Spawner:
     def __repr__(self) -> str:
         return f"<Spawner: {len(self._living)} processes>"
 
+    def kill(self) -> None:
+        """SIGKILL to all, without waiting for any."""
+        _kill_all(self._living)
+
     def spawn(
         self, launch: Launch, on_start: Callable[[], None], on_exit: Callable[[str], None]
     ) -> "Process":

@@ -5,6 +5,7 @@ that say what to write instead.
 """
 
 import re
+import warnings
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Any
@@ -159,9 +160,19 @@ def _regex(text: str) -> bytes:
     if not text.isascii():
         raise fault(f"{show(text)} must match the path as clients send it, other characters as %XX", "regex")
     try:
-        re.compile(text.encode())
+        with warnings.catch_warnings():
+            # `[[a]` and the like, which may mean something else in a later Python.
+            warnings.filterwarnings("error", "Possible (nested set|set )", FutureWarning)
+            pattern = re.compile(text.encode())
+    except FutureWarning as warning:
+        words = str(warning).lower()
+        raise fault(
+            rf"{show(text)}: {words}: write `\[`, `\-`, `\&`, `\~` or `\|` inside of a set", "regex"
+        ) from warning
     except (re.error, OverflowError, RecursionError) as error:
         raise fault(f"{show(text)} is not a regular expression: {error}", "regex") from error
+    if pattern.flags & re.LOCALE:
+        raise fault(f"{show(text)}: the flag `L` has no meaning here: paths have no locale", "regex")
     return text.encode()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.config.explain import listing, nearest
+from gateway.config.explain import MOST_HINTS, listing, nearest
 from gateway.config.models import Document, RouteConfig
 from gateway.config.problems import Fault, show
 from gateway.routing import LONGEST_CYCLE, PathRule, reduce_weights
@@ -42,12 +42,14 @@ def _same_names(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Fault]
 def _unknown_backends(
     routes: Iterable[tuple[int, dict[str, Any]]], known: Mapping[str, Any]
 ) -> Iterator[Fault]:
+    hints = MOST_HINTS
     for i, route in routes:
         split = route.get("split")
         for name in split if isinstance(split, dict) else ():
             if name not in known:
                 path = ("routes", i, "split")
-                hint = listing(known) or nearest(name, known)
+                hint = listing(known) or nearest(name, known) if hints > 0 else ""
+                hints -= 1
                 yield Fault(path, f"unknown backend {show(name)}{hint}", at=(*path, name))
 
 
@@ -89,8 +91,6 @@ def warnings(document: Document) -> Iterator[Fault]:
     for name in document.backends:
         if name not in used:
             yield Fault(("backends", name), "no route uses this backend")
-    if not document.routes:
-        yield Fault(("routes",), "there are none: every request will be answered 404")
     for i, route in enumerate(document.routes):
         _, rounded = reduce_weights(route.split.values())
         if rounded:

@@ -6,6 +6,8 @@ run it off the event loop. Options of the command line go through the same parse
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ from gateway.config.problems import ConfigError, Fault, Problem, show, where
 from gateway.config.yamltree import Node, YamlError, compose
 
 _LARGEST_FILE = 16 * 2**20
+_MOST_PROBLEMS = 50
+"""Of one file that are told one by one: a file of 200,000 mistakes is some other file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Config(Document):
     warnings: tuple[Problem, ...]
     target_lines: Mapping[str, int]
     """The line of each Backend's target, for problems that only show when it is used."""
+    key_lines: Mapping[str, int]
+    """The line of each key of the file's outermost level."""
 
     @property
     def base_dir(self) -> Path:
@@ -82,6 +88,10 @@ class Config(Document):
         path = ("backends", backend, "target")
         return Problem(str(self.path), self.target_lines.get(backend), where(path), text)
 
+    def line_of(self, key: str) -> int | None:
+        """The line of a key of the outermost level; None when the file leaves it out."""
+        return self.key_lines.get(key)
+
     def __repr__(self) -> str:
         return f"<Config {self.path} {len(self.routes)} routes, {len(self.backends)} backends>"
 
@@ -91,7 +101,7 @@ class Config(Document):
 def load(path: Path, overrides: Overrides | None = None) -> Config:
     """The configuration in `path`. ConfigError, with all of its problems, when it cannot be used."""
     chosen = (overrides or Overrides()).parse()
-    content = _read(path)
+    content = read(path)
     tree = _tree(path, content)
     document, found = _validate(tree.root)
     if document is not None:
@@ -99,13 +109,14 @@ def load(path: Path, overrides: Overrides | None = None) -> Config:
         found += document_faults(document)
     problems = [*tree.problems, *_place(path, tree.root, found)]
     if document is None or problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+        raise ConfigError(_first(path, sorted(problems, key=lambda problem: problem.line or 0)))
     return Config.model_construct(
         **dict(document),
         path=path,
         digest=digest(content),
         warnings=tuple(_place(path, tree.root, warnings(document))),
         target_lines={name: tree.root.line_of(("backends", name, "target")) for name in document.backends},
+        key_lines={key: tree.root.line_of((key,)) for key in tree.root.value},
     )
 
 
@@ -124,19 +135,34 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The file's bytes; ConfigError, in one line, when it is not a regular file, cannot be read, or is too large."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
+        with open(path, "rb", opener=_open_at_once) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            content = file.read(_LARGEST_FILE + 1) if regular else b""
     except FileNotFoundError:
         raise _unreadable(path, "there is no such file") from None
     except IsADirectoryError:
         raise _unreadable(path, "is a directory: name the file in it") from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not regular:
+        raise _unreadable(path, "is not a regular file")
     if len(content) > _LARGEST_FILE:
         raise _unreadable(path, f"is larger than {_LARGEST_FILE // 2**20} MiB")
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opening a FIFO would wait until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _first(path: Path, problems: list[Problem]) -> list[Problem]:
+    left = len(problems) - _MOST_PROBLEMS
+    told = problems[:_MOST_PROBLEMS]
+    return [*told, Problem(str(path), None, "", f"and {left:,} more problems")] if left > 0 else told
 
 
 def _unreadable(path: Path, text: str, line: int | None = None) -> ConfigError:

@@ -161,7 +161,8 @@ def _target_faults(urls: tuple[Address, ...] | None, data: Mapping[str, Any]) ->
             found.append(((), "cannot stand beside `deployment` or `command`"))
         if not urls:
             found.append(((), "must not be empty"))
-        found += [((i,), f"{url.url} is given twice") for i, url in enumerate(urls) if url in urls[:i]]
+        first = {url: i for i, url in reversed(list(enumerate(urls)))}
+        found += [((i,), f"{url.url} is given twice") for i, url in enumerate(urls) if first[url] != i]
     return found
 
 
@@ -270,5 +271,13 @@ class Document(Section):
     drain: Drain = shared(Drain())
     log_dir: Text = ".tidegate/logs"
     """Where local pods write their output, a file each. A relative path starts from this file's folder."""
-    backends: dict[Name, BackendConfig]
-    routes: Annotated[tuple[RouteConfig, ...], _Lax]
+    backends: dict[Name, BackendConfig] = Field(json_schema_extra={"minProperties": 1})
+    routes: Annotated[tuple[RouteConfig, ...], _Lax] = Field(json_schema_extra={"minItems": 1})
+
+    @field_validator("backends", "routes", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        # Saved while Tidegate runs, it would remove all that serves: a slip, not a wish.
+        if value in ({}, []):
+            raise fault("must not be empty: there would be nothing left to serve")
+        return value

@@ -12,33 +12,40 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from gateway.config.load import digest
+from gateway.config.load import digest, read
+from gateway.config.problems import ConfigError
 
 _SETTLE_MS = 50
 """A change is told once nothing more has happened for this long: an editor's several steps are one change."""
 _LOOK_MS = 1000
 
-Signature = tuple[int, int, int]
+Signature = tuple[int, ...]
+State = tuple[bool, str]
+"""Whether the file can be read, and its digest, or else why not."""
 
 
 async def watch(path: Path, known: str | None = None) -> AsyncGenerator[None, None]:
     """Yield each time that the content of `path` is another than before; `known` is the digest that was loaded.
 
-    While the file is missing or unreadable nothing is told. Without `known`, what is there at the start counts as known.
+    A file that is gone or cannot be read is told once, for `load` to say why, and again when it is back; but only if two
+    looks in a row find it so: editors take a file away for a moment. Without `known`, what is there at the start counts.
     """
-    if known is None:
-        known = await asyncio.to_thread(_digest, path)
+    last = await asyncio.to_thread(_state, path) if known is None else (True, known)
+    doubted: State | None = None
     looked: Signature | None = None
     async with aclosing(_stirs(path.parent)) as stirs:
         async for stirred in stirs:
             signature = _signature(path)
-            if signature is None or (not stirred and signature == looked):
+            if not stirred and doubted is None and signature == looked:
                 continue
             looked = signature
-            found = await asyncio.to_thread(_digest, path)
-            if found is not None and found != known:
-                known = found
-                yield
+            state = await asyncio.to_thread(_state, path)
+            readable, _ = state
+            if state == last or not (readable or state == doubted):
+                doubted = None if state == last else state
+                continue
+            last, doubted = state, None
+            yield
 
 
 async def _stirs(folder: Path) -> AsyncGenerator[bool, None]:
@@ -61,16 +68,17 @@ async def _stirs(folder: Path) -> AsyncGenerator[bool, None]:
         yield False
 
 
-def _signature(path: Path) -> Signature | None:
-    """Equal as long as nobody wrote; None when there is no file."""
+def _signature(path: Path) -> Signature:
+    """Equal as long as nobody wrote; empty when there is no file."""
     try:
         status = path.stat()
     except OSError:
-        return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
+        return ()
+    return (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
 
-def _digest(path: Path) -> str | None:
-    with suppress(OSError):
-        return digest(path.read_bytes())
-    return None
+def _state(path: Path) -> State:
+    try:
+        return True, digest(read(path))
+    except ConfigError as error:
+        return False, str(error)

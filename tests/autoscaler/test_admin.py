@@ -66,7 +66,7 @@ async def test_decisions_say_why(client: Client, controller: Controller) -> None
         "draining": 0,
         "panic": True,
     }
-    assert told["reason"].startswith("panic: 3 in flight over 60 s want 2 at target 2")
+    assert told["reason"].startswith("fixed at 1 URLs; panic: 3 in flight over 60 s want 2 at target 2")
     assert told["inputs"]["stable"] == 3.0
     assert told["inputs"]["in_flight"] == 3
     assert 0 <= told["age_seconds"] < 60

@@ -24,7 +24,9 @@ def test_fixed_pods_are_as_the_feed_says() -> None:
     """The gateway beside it knows which of them answer."""
     feed = Feed("iris")
     feed.publish([EndpointInfo("a", "127.0.0.1", 1, ready=False)])
-    assert FixedScaler(1, feed).observe() == TargetState(1, (PodState("a", ready=False, draining=False),))
+    assert FixedScaler(1, feed).observe() == TargetState(
+        1, (PodState("a", ready=False, draining=False),), fixed=True
+    )
 
 
 async def test_nothing_is_done_to_fixed_pods() -> None:

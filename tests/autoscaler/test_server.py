@@ -22,7 +22,7 @@ from autoscaler.scalers import FixedScaler
 from autoscaler.server import Autoscaler, run, spec_of
 from autoscaler.spec import ScalingSpec
 from gateway.config import BackendConfig, Config, load
-from gateway.endpoints import Feed
+from gateway.endpoints import EndpointInfo, Feed
 from gateway.stats import Beat, Stat
 from tests.eventually import eventually
 
@@ -127,15 +127,28 @@ async def test_a_backend_taken_back_keeps_its_pods_in_a_new_feed(tmp_path: Path)
 
 
 async def test_a_target_may_change_its_kind(tmp_path: Path) -> None:
-    """From a command to URLs: the pods end, and say nothing more in the feed, which is another's now."""
+    """From a command to URLs: the pods end once no gateway has a request of theirs, and say nothing more in the feed, which is
+    another's now.
+    """
     feeds = {"iris": Feed("iris")}
     async with started(config(tmp_path, {"iris": {**PODS, "scale": {"min": 1}}}), feeds) as autoscaler:
         await eventually(lambda: [pod.ready for pod in feeds["iris"].latest.pods] == [True])
+        feeds["iris"].publish([EndpointInfo("http://127.0.0.1:9", "127.0.0.1", 9, ready=True)])
         news: list[object] = []
         feeds["iris"].subscribe(news.append)
         await autoscaler.reload(config(tmp_path, {"iris": URLS}))
         assert isinstance(autoscaler.controller.targets["iris"].scaler, FixedScaler)
-        await eventually(lambda: not psutil.Process().children())
+        seq = 0
+
+        def ended(in_flight: int) -> bool:
+            nonlocal seq
+            seq += 1
+            stats = {"iris": Stat(in_flight=in_flight)} if in_flight else {}
+            autoscaler.receive(Beat("gw-1", seq, 0.005, stats))
+            return not psutil.Process().children()
+
+        assert not any(ended(1) for _ in range(50))
+        await eventually(lambda: ended(0))
         assert len(news) == 1
 
 
@@ -240,7 +253,10 @@ async def test_on_its_own_it_follows_gateways_and_the_file(tmp_path: Path) -> No
     ("text", "words"),
     [
         ("backends: [", "not YAML"),
-        ("backends: {iris: {target: {command: [x, '{port}']}}}\nroutes: []\n", "does not run commands"),
+        (
+            "backends: {iris: {target: {command: [x, '{port}']}}}\nroutes: [{name: r, split: {iris: 1}}]\n",
+            "does not run commands",
+        ),
     ],
     ids=["not yaml", "a command"],
 )

@@ -6,14 +6,14 @@ from gateway.activator import Activator
 def test_a_burst_asks_at_every_doubling() -> None:
     """64 waiters ask at 1, 2, 4 … 64, not 64 times."""
     activator = Activator()
-    assert [n for n in range(1, 65) if activator.wanted(n, 0.0)] == [1, 2, 4, 8, 16, 32, 64]
+    assert [n for n in range(1, 65) if activator.wanted(n, 0.0, starting=True)] == [1, 2, 4, 8, 16, 32, 64]
 
 
 def test_a_start_takes_from_the_first_that_asked_until_it_is_over() -> None:
     """However many asked in between."""
     activator = Activator()
-    activator.wanted(1, 10.0)
-    activator.wanted(2, 11.0)
+    activator.wanted(1, 10.0, starting=True)
+    activator.wanted(2, 11.0, starting=True)
     assert repr(activator) == "<Activator starting since 10.000>"
     assert activator.over(12.5) == 2.5
 
@@ -26,9 +26,9 @@ def test_a_start_that_nobody_asked_for_is_not_over() -> None:
 def test_the_next_start_asks_from_the_first_waiter_again() -> None:
     """What was asked for before is settled."""
     activator = Activator()
-    activator.wanted(8, 0.0)
+    activator.wanted(8, 0.0, starting=True)
     activator.over(1.0)
-    assert activator.wanted(1, 2.0)
+    assert activator.wanted(1, 2.0, starting=True)
 
 
 def test_it_tells_that_pods_cannot_start() -> None:
@@ -36,3 +36,10 @@ def test_it_tells_that_pods_cannot_start() -> None:
     activator = Activator()
     activator.cannot_start = "no such file"
     assert repr(activator) == "<Activator idle, cannot start>"
+
+
+def test_a_nudge_for_pods_that_drain_is_no_start() -> None:
+    """They are up; one of them is only to be taken back."""
+    activator = Activator()
+    assert activator.wanted(1, 1.0, starting=False)
+    assert activator.began is None

@@ -1,7 +1,11 @@
 """What all Exchanges share: handing out slots, suspects, the clock's turn, request ids."""
 
+import pytest
+
 from gateway.backend import Limits
-from gateway.gateway import Gateway
+from gateway.breaker import Endpoint, Waiter
+from gateway.errors import GatewayError
+from gateway.gateway import Gateway, Seeker
 from tests.fakes import Loop, World
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -73,3 +77,47 @@ def test_nobody_listens_until_a_server_does() -> None:
     gateway.on_nudge(world.backend)
     gateway.on_suspect(world.backend, world.endpoint(world.pod))
     assert repr(gateway) == "<Gateway 0 backends, 0 connections>"
+
+
+def test_whoever_waits_at_a_removed_backend_is_answered_in_the_end() -> None:
+    """A GET whose pod died is put back there; the clock goes on for it although no Route leads there any more."""
+    world = World(limits=Limits(concurrency=1, activation_timeout=5.0), idle=1)
+    client = world.client().send(GET)
+    gateway, backend = world.gateway, world.backend
+    del gateway.backends[backend.name]
+    gateway.retiring[backend.name] = backend
+    gateway.apply(backend, backend.remove(world.loop.now))
+    endpoint = world.endpoint(world.pod)
+    waiter = Waiter[Seeker](Answered(), world.loop.now, [endpoint])
+    extra = backend.endpoints[endpoint.uid]
+    backend.breaker.enqueue(waiter)
+    backend.stats.queued.add(1, world.loop.now)
+    gateway.suspect(backend, extra)
+    world.loop.now += 6.0
+    gateway.tick()
+    assert [error.reason.slug for error in waiter.request.errors] == ["connect_failed"]  # type: ignore[attr-defined]
+    world.link.say(OK)
+    assert client.answer().status == 200
+
+
+class Answered:
+    """A request that only notes how it was refused."""
+
+    def __init__(self) -> None:
+        self.errors: list[GatewayError] = []
+
+    def granted(self, endpoint: Endpoint, now: float) -> None:
+        raise AssertionError(f"granted {endpoint} at {now}")
+
+    def refused(self, error: GatewayError) -> None:
+        self.errors.append(error)
+
+
+def test_a_failure_that_is_not_the_clients_own_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """With the id that the client was told; a client's own mistake is not."""
+    world = World(pods=0, limits=Limits(depth=0))
+    answer = world.client().send(GET).answer()
+    world.client().send(b"GET / HTTP/1.1\r\n\r\n")
+    (record,) = caplog.records
+    assert answer.status == 503
+    assert "503 queue_full backend=" in record.message

@@ -132,6 +132,23 @@ async def test_sigterm_finishes_what_is_in_flight_and_leaves_no_process(tmp_path
         assert not [pid for pid in pids if alive(pid)]
 
 
+async def test_a_second_signal_ends_at_once_and_takes_the_pods_along(tmp_path: Path) -> None:
+    """A request of ten seconds is in flight; nobody waits for it, and the exit code says so."""
+    slow = config(backends={"iris-v1": backend("--request-time", "10s"), "iris-v2": backend()})
+    async with tidegate(tmp_path, slow, "--plain") as running:
+        request = asyncio.create_task(predict(running))
+        async with asyncio.timeout(10):
+            while not (await running.state())["backends"]["iris-v1"]["in_flight"]:
+                await asyncio.sleep(0.01)
+        pids = children(running.process.pid)
+        running.process.send_signal(signal.SIGTERM)
+        await eventually(lambda: "draining" in running.log)
+        assert await running.end() == 130
+        await eventually(lambda: not [pid for pid in pids if alive(pid)])
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await request
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 async def test_no_model_process_outlives_tidegate(tmp_path: Path, number: signal.Signals) -> None:
     """However Tidegate ends, its pods end with it."""

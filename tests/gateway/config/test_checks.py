@@ -130,7 +130,6 @@ def test_the_two_listeners_need_two_ports(refused: Refused) -> None:
             "backends:\n  a: {target: {urls: [http://a]}}\n  b: {target: {urls: [http://b]}}",
             "x.yaml:3 backends.b: no route uses this backend",
         ),
-        ("routes: []\nbackends: {}", "x.yaml:1 routes: there are none: every request will be answered 404"),
         (
             "backends: {a: &b {target: {urls: [http://a]}}, b: *b}\nroutes: [{name: r, split: {a: 99999, b: 1}}]",
             "x.yaml:2 routes[0].split: the weights make a cycle of more than 10,000 requests: shares are rounded to fit",

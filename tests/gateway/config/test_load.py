@@ -10,6 +10,20 @@ from pydantic import ValidationError
 from gateway.config import Address, Config, ConfigError, Overrides, json_schema, load
 from gateway.config.load import digest
 
+SMALL = "backends: {a: {target: {urls: [http://a]}}}\nroutes: [{name: r, split: {a: 1}}]"
+
+
+@pytest.mark.parametrize("key", ["backends", "routes"])
+def test_an_empty_section_is_refused(refused: Callable[[str], list[str]], key: str) -> None:
+    """Saved while Tidegate runs, it would take everything away."""
+    other = {
+        "backends": "routes: [{name: r, split: {a: 1}}]",
+        "routes": "backends: {a: {target: {urls: [http://a]}}}",
+    }
+    empty = {"backends": "backends: {}", "routes": "routes: []"}
+    assert any(f"{key}: must not be empty" in line for line in refused(f"{empty[key]}\n{other[key]}"))
+
+
 Refused = Callable[[str | bytes], list[str]]
 
 
@@ -45,7 +59,7 @@ def test_required_sections_must_be_there(refused: Refused) -> None:
 
 def test_a_byte_order_mark_is_no_mistake(write: Callable[[str | bytes], Path]) -> None:
     """Some editors write one."""
-    assert load(write(b"\xef\xbb\xbfbackends: {}\nroutes: []")).routes == ()
+    assert load(write(b"\xef\xbb\xbf" + SMALL.encode())).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +103,7 @@ def test_an_optional_key_without_value_stops_the_file(refused: Refused) -> None:
 
 def test_options_go_before_the_file(write: Callable[[str | bytes], Path]) -> None:
     """Each replaces its own address."""
-    path = write("listen: :80\nadmin: :81\nbackends: {}\nroutes: []")
+    path = write("listen: :80\nadmin: :81\n" + SMALL)
     config = load(path, Overrides(listen="127.0.0.1:0", admin="[::1]:9", autoscaler_admin=":7"))
     assert (config.listen, config.admin, config.autoscaler.admin) == (
         Address("127.0.0.1", 0),
@@ -109,7 +123,7 @@ def test_a_wrong_option_is_named(write: Callable[[str | bytes], Path]) -> None:
 def test_options_may_clash_with_the_file(write: Callable[[str | bytes], Path]) -> None:
     """What counts is what will be listened on."""
     with pytest.raises(ConfigError, match=r"admin: 127\.0\.0\.1:8081 is taken by `listen`, :8081"):
-        load(write("backends: {}\nroutes: []"), Overrides(listen=":8081"))
+        load(write(SMALL), Overrides(listen=":8081"))
 
 
 def test_paths_start_from_the_files_folder(loaded: Callable[[str], Config], tmp_path: Path) -> None:
