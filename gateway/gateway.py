@@ -13,6 +13,7 @@ from typing import Protocol
 from gateway.backend import Backend, Verdict
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import Fault, GatewayError
+from gateway.http1 import HeadLimits
 from gateway.report import Reporter
 from gateway.routing import RouteTable, Timeouts
 from gateway.stats import Traffic
@@ -55,6 +56,7 @@ class Gateway:
         """Removed from the configuration, with requests still in flight, or waiting for another try."""
         self.timeouts = Timeouts()
         """What holds until a Route is known."""
+        self.head_limits = HeadLimits()
         self.head_timeout = 10.0
         """Seconds from a connection's or a request's first moment to its head's last byte."""
         self.unrouted = Traffic("", "")
