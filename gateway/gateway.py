@@ -15,8 +15,9 @@ from gateway.breaker import Endpoint, Waiter
 from gateway.errors import Fault, GatewayError
 from gateway.http1 import HeadLimits
 from gateway.report import Reporter
-from gateway.routing import RouteTable, Timeouts
+from gateway.routing import RouteTable
 from gateway.stats import Traffic
+from gateway.terms import BackendRef, Timeouts
 from gateway.timers import TimerWheel
 from gateway.upstream import ConnectionPool
 
@@ -50,7 +51,7 @@ class Gateway:
         self.loop = loop
         self.now = loop.time
         self.wheel = TimerWheel(loop.time())
-        self.table: RouteTable[ModelBackend] = RouteTable(())
+        self.table: RouteTable[BackendRef[Seeker]] = RouteTable(())
         self.backends: dict[str, ModelBackend] = {}
         self.retiring: dict[str, ModelBackend] = {}
         """Removed from the configuration, with requests still in flight, or waiting for another try."""

@@ -10,7 +10,7 @@ Built by `gateway.config.table`; read by the Exchange.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heappop, heappush
 from math import gcd
@@ -24,19 +24,6 @@ LONGEST_CYCLE = 10_000
 _HOSTS_REMEMBERED = 1024
 _LONGEST_HOST = 261
 """255 bytes of name, a colon and five digits: nothing longer is a host, or worth remembering."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds that an Exchange may take for each step once its Route is known; 0.0: no limit."""
-
-    connect: float = 5.0
-    response: float = 300.0
-    """From the request's last byte to the response's head."""
-    idle: float = 300.0
-    """Between two pieces of a response's body."""
-    request: float = 0.0
-    """From the request's head to the response's last byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +157,13 @@ class Split(Generic[B]):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Route(Generic[B]):
-    """What a request matches, how it splits over Backends, and what its Exchange keeps to."""
+    """What a request matches, and how it splits over Backends."""
 
     name: str
     split: Split[B]
     hosts: tuple[bytes, ...] = ()
     """Lower case, without port; `*.example.com` for one or more labels in front; none: any host."""
     paths: tuple[PathRule, ...] = (PathRule("prefix", b"/"),)
-    timeouts: Mapping[str, Timeouts] = field(default_factory=dict)
-    """By the name of the Backend that was chosen."""
-    expose_backend: bool = False
-    """Tell the client which Backend answered (`x-tidegate-backend`)."""
 
     def choose(self) -> B:
         return self.split.choose()

@@ -39,7 +39,7 @@ def told(head: RequestHead) -> dict[str, Any]:
     slots = [*RequestHead.__slots__, "lines", "content_length", "chunked", "fault"]
     values = {name: getattr(head, name) for name in slots}
     named: dict[bytes, list[bytes]] = {}
-    for line in head.lines:
+    for line in filter(None, head.lines):
         name, _, value = line.partition(b": ")
         named.setdefault(name, []).append(value)
     return values | {"lines": named}
