@@ -54,9 +54,15 @@ def free_port() -> int:
     return port
 
 
+def look_for(name: str, *folders: Path) -> str | None:
+    """The path of a program on PATH, where Debian keeps daemons, or in these folders."""
+    places = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", *map(str, folders)]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
 def find_tool(name: str, package: str) -> str:
     """The path of a program; exits and says what to install when there is none."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    found = look_for(name)
     if found is None:
         sys.exit(f"{name} is missing; on Debian: apt-get install {package}")
     return found
