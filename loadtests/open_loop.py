@@ -3,7 +3,7 @@
 All times are drawn before the first request (exponential gaps, from a seed: every proxy gets the same ones). A request is sent
 at its time, however slow the answers to others are, and its latency counts from that time: what a stall delays is counted as
 delayed. That needs more connections than requests are ever in flight; a request that finds none idle waits for one, with its
-clock running, and is told under `waited`. How late requests left is told as well: it is the client's own error.
+clock running, and is told under `waited`. How late the client turned to them is told as well: it is its own error.
 
 One thread, one epoll, plain sockets; a timerfd rings at each request's time. `load` runs this file as a process of its own.
 """
@@ -51,7 +51,7 @@ class Outcome:
     latency: dict[str, float]
     """From a request's time to its answer's last byte: p50, p95, p99, max."""
     late: dict[str, float]
-    """From a request's time until it was sent."""
+    """From a request's time until the client turned to it: its own error, without waiting for an idle connection."""
 
 
 def load(
@@ -112,9 +112,10 @@ class Client:
         self._next = 0
         self._due: deque[int] = deque()
         self._open = len(times)
-        self.sent = [0.0] * len(times)
-        """When each left, from its time on; zero for none."""
-        self.answered = [0.0] * len(times)
+        self.late = [0.0] * len(times)
+        """How long after its time each was turned to."""
+        self.taken = [0.0] * len(times)
+        """From each one's time to its answer; zero for none."""
         self.waited = 0
         self.failures: list[str] = []
 
@@ -139,6 +140,7 @@ class Client:
         first = self._next
         while self._next < last and times[self._next] <= now:
             self._due.append(self._next)
+            self.late[self._next] = now - times[self._next]
             self._next += 1
         self._alarm.set(times[self._next] if self._next < last else None)
         self._send()
@@ -147,14 +149,11 @@ class Client:
     def _send(self) -> None:
         while self._due and self._idle:
             connection = self._idle.popleft()
-            number = self._due.popleft()
-            connection.request = number
+            connection.request = self._due.popleft()
             try:
                 connection.socket.sendall(self._request)  # into an empty buffer: it never waits
             except OSError as error:
                 self._lost(connection, repr(error))
-                continue
-            self.sent[number] = time.monotonic() - self._times[number]
 
     def _read(self, connection: Connection) -> None:
         try:
@@ -172,7 +171,7 @@ class Client:
             return
         if not connection.buffer.startswith(b"HTTP/1.1 200 "):
             self.failures.append(connection.buffer[:200].decode("latin-1"))
-        self.answered[connection.request] = now - self._times[connection.request]
+        self.taken[connection.request] = now - self._times[connection.request]
         self._open -= 1
         connection.request = None
         connection.buffer.clear()
@@ -206,8 +205,8 @@ class Client:
             "failed": len(self.failures),
             "failures": self.failures[:5],
             "waited": self.waited,
-            "latency": quantiles([1000 * taken for taken in self.answered[skip:] if taken]),
-            "late": quantiles([1000 * late for late in self.sent[skip:] if late]),
+            "latency": quantiles([1000 * taken for taken in self.taken[skip:] if taken]),
+            "late": quantiles([1000 * late for late in self.late[skip:]]),
         }
 
 

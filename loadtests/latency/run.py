@@ -137,7 +137,7 @@ def show(medians: Mapping[str, Mapping[str, Any]]) -> str:
         "p99 ms",
         "max ms",
         "p95 added",
-        "sent late p99",
+        "late p99",
         "CPU us/request",
         "disturbed",
     ]

@@ -206,7 +206,7 @@ def show(medians: Mapping[str, Mapping[str, float]]) -> str:
         "p95 ms",
         "p99 ms",
         "max ms",
-        "sent late p99",
+        "late p99",
         "h2load p99",
         "proxy core",
         "disturbed",
