@@ -130,8 +130,8 @@ class Client:
             for fd, _ in self._epoll.poll(1.0):
                 if fd == alarm:
                     self._ring()
-                else:
-                    self._read(self._by_fd[fd])
+                elif connection := self._by_fd.get(fd):  # else it was lost in this turn
+                    self._read(connection)
         self.failures += ["no answer"] * self._open
 
     def _ring(self) -> None:
@@ -158,12 +158,16 @@ class Client:
     def _read(self, connection: Connection) -> None:
         try:
             data = connection.socket.recv(65536)
+        except BlockingIOError:
+            return
         except OSError as error:
             self._lost(connection, repr(error))
+            self._send()
             return
         now = time.monotonic()
         if not data or connection.request is None:
-            self._lost(connection, f"{data[:60]!r} instead of an answer" if data else "closed by the server")
+            self._lost(connection, f"unasked: {data[:60]!r}" if data else "closed by the server")
+            self._send()
             return
         connection.buffer += data
         length = message_length(connection.buffer)
@@ -192,6 +196,7 @@ class Client:
 
     def _connect(self) -> None:
         connection = Connection(socket.create_connection(self._address, timeout=PATIENCE))
+        connection.socket.settimeout(0)
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._by_fd[connection.socket.fileno()] = connection
         self._epoll.register(connection.socket, select.EPOLLIN)

@@ -19,6 +19,8 @@ from typing import Any
 from loadtests.common import HOST, ROOT, Child, Children, find_tool, free_port, wait_listening
 
 PROXY_CORE, LOAD_CORE = 0, 1
+QUIET = 0.05
+"""Of the proxy's core, what something else may have used."""
 DIRECT = "direct"
 """No proxy at all."""
 ROUTES = 100
@@ -112,6 +114,13 @@ def rotated(subjects: Sequence[Subject], number: int) -> list[Subject]:
     """The subjects in the order of a round: each is first in its turn."""
     first = number % len(subjects)
     return [*subjects[first:], *subjects[:first]]
+
+
+def warn_if_disturbed(shares: Mapping[str, float]) -> None:
+    """Say so when something else used the cores of the proxies; `shares` has each one's `disturbed`."""
+    name, share = max(shares.items(), key=lambda item: item[1] if item[0] != DIRECT else 0.0)
+    if name != DIRECT and share > QUIET:
+        print(f"{name} had to share its core ({share:.0%} of it): the figures are worth little, run it again")
 
 
 # -- how each is set up

@@ -26,6 +26,7 @@ from loadtests.proxies import (
     rotated,
     start,
     two_cores,
+    warn_if_disturbed,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -60,6 +61,7 @@ def main() -> None:
         "medians": medians,
         "rounds": {name: [asdict(o) | asdict(u) for o, u in of] for name, of in rounds.items()},
     }
+    warn_if_disturbed({name: of["disturbed"] for name, of in medians.items()})
     write_result(options.result, at, result)
     if failed:
         sys.exit(f"{failed} requests failed: see failures in {options.result}")

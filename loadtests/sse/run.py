@@ -26,6 +26,7 @@ from loadtests.proxies import (
     start,
     two_cores,
     versions,
+    warn_if_disturbed,
 )
 from loadtests.sse.client import Outcome, read
 from loadtests.sse.upstream import PERIOD
@@ -64,6 +65,7 @@ def main() -> None:
         "medians": medians,
         "rounds": {name: [asdict(o) | asdict(u) for o, u in of] for name, of in rounds.items()},
     }
+    warn_if_disturbed({name: of["disturbed"] for name, of in medians.items()})
     write_result(options.result, at, result)
     if lost or broken:
         sys.exit(f"{lost} events were lost, {broken} streams broke: see failures in {options.result}")

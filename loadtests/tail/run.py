@@ -28,6 +28,7 @@ from loadtests.proxies import (
     start,
     two_cores,
     versions,
+    warn_if_disturbed,
 )
 from loadtests.tail.h2load import Burst, h2load
 
@@ -129,6 +130,7 @@ def main() -> None:
         "maxima": {name: [asdict(most) for most in of] for name, of in maxima.items()},
         "rounds": {name: [asdict(turn) for turn in of] for name, of in turns.items()},
     }
+    warn_if_disturbed({name: of["disturbed"] for name, of in medians.items()})
     write_result(options.result, at, result)
     if bench.failed:
         sys.exit(f"{bench.failed} requests failed: see {options.result}")
