@@ -268,8 +268,10 @@ def _address(port: int) -> dict[str, Any]:
 
 
 def _first_line(command: Command) -> str:
+    """Of what a program says, without its folder, which Envoy tells along."""
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (run.stdout + run.stderr).strip().splitlines()[0]
+    line = (run.stdout + run.stderr).strip().splitlines()[0]
+    return line.replace(str(command[0]), Path(command[0]).name)
 
 
 def _write(path: Path, text: str) -> Path:
