@@ -269,6 +269,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """The middle, the 95th and 99th of a hundred, and the greatest; zeros when there are none."""
+    order = sorted(values) or [0.0]
+    at = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: round(order[min(int(share * len(order)), len(order) - 1)], 4) for name, share in at.items()}
+
+
 def write_result(path: Path, at: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Write a result as JSON: `at` is the machine as it was at the start."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
