@@ -13,7 +13,8 @@ import uvloop
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway, ModelBackend
-from gateway.routing import Route, RouteTable, Split, Timeouts
+from gateway.routing import Route, RouteTable, Split
+from gateway.terms import BackendRef, Timeouts
 from tests.eventually import eventually
 
 Handler = Callable[["Connection"], Awaitable[None]]
@@ -178,7 +179,8 @@ async def running(limits: Limits | None = None, timeouts: Timeouts | None = None
     gateway = Gateway(loop)
     backend: ModelBackend = Backend("iris", limits or Limits(), loop.time())
     gateway.backends["iris"] = backend
-    route = Route("iris", Split({"iris": backend}, {"iris": 1}), timeouts={"iris": timeouts or Timeouts()})
+    ref = BackendRef(backend, "iris", timeouts or Timeouts())
+    route = Route("iris", Split({"iris": ref}, {"iris": 1}))
     gateway.table = RouteTable((route,))
     listener = await loop.create_server(lambda: Downstream(gateway), "127.0.0.1", 0)
     ticking = asyncio.create_task(_tick(gateway))
