@@ -69,6 +69,11 @@ def find_tool(name: str, package: str) -> str:
 
 
 def get_json(address: str, path: str) -> Any:  # noqa: ANN401 (whatever the document is)
+    """The document that `GET path` answers at `host:port`. Raises OSError, also for any status but 200."""
+    return json.loads(get_text(address, path))
+
+
+def get_text(address: str, path: str) -> str:
     """What `GET path` answers at `host:port`. Raises OSError, also for any status but 200."""
     connection = http.client.HTTPConnection(*loopback(address), timeout=10)
     try:
@@ -81,7 +86,7 @@ def get_json(address: str, path: str) -> Any:  # noqa: ANN401 (whatever the docu
         connection.close()
     if response.status != 200:
         raise ConnectionError(f"{address}{path} answered {response.status}: {body[:200]!r}")
-    return json.loads(body)
+    return body.decode()
 
 
 # -- processes
@@ -237,6 +242,29 @@ def descendants(pid: int) -> list[int]:
 def alive(pid: int) -> bool:
     """Whether there is such a process; one that ended and was not waited for is none."""
     return _stat(pid)[0] not in "ZX"
+
+
+def memory(pid: int) -> int:
+    """What a process has resident, in bytes."""
+    return _status_bytes(pid, "VmRSS")
+
+
+def peak_memory(pid: int) -> int:
+    """The most that it has had resident since it began, or since `forget_peak`."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """Begin anew with its peak, from what it has resident now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    sys.exit(f"/proc/{pid}/status tells no {field}")
 
 
 def _cpu_seconds(pid: int) -> float:
