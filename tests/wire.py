@@ -40,7 +40,7 @@ def ways(data: bytes, tail: bytes = b"") -> Iterator[list[bytes]]:
     """The whole, byte by byte, and in two at every position; the `tail` comes in one piece with what is before it."""
     yield [data + tail]
     yield bytewise(data + tail)
-    for at in range(1, len(data) + 1, -(-len(data) // POSITIONS_MOST)):
+    for at in range(1, len(data) + bool(tail), -(-len(data) // POSITIONS_MOST)):
         yield [data[:at], data[at:] + tail]
 
 
