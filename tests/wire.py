@@ -30,8 +30,10 @@ def bytewise(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """`data` in pieces that end at `places`."""
+def cut(data: bytes, places: Iterable[int] | None) -> list[bytes]:
+    """`data` in pieces that end at `places`; None: everywhere."""
+    if places is None:
+        return bytewise(data)
     ends = sorted({place for place in places if 0 < place < len(data)})
     return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]
 

@@ -329,6 +329,17 @@ def test_an_empty_line_after_an_answer_ends_the_connection_as_well(said: bytes) 
         assert not hear(pieces).reused
 
 
+@pytest.mark.parametrize("said", COMPLETE.values(), ids=COMPLETE)
+@gap("a switch of protocols in the same read turns the whole answer before it into a 502")
+def test_a_switch_of_protocols_after_an_answer_goes_nowhere_as_well(said: bytes) -> None:
+    """The answer stands, as it does when they come one by one."""
+    for pieces in ways(said, b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n" + SECRET):
+        heard = hear(pieces)
+        assert [answer.status for answer in heard.answers] != [502]
+        assert b"evil" not in heard.raw.lower()
+        assert not heard.reused
+
+
 WITHOUT_BODY = {
     "204 with a length": (b"GET", says(LENGTH, b"hello", b"HTTP/1.1 204 No Content\r\n")),
     "204 with chunks": (b"GET", says(CHUNKED, HELLO, b"HTTP/1.1 204 No Content\r\n")),

@@ -382,3 +382,31 @@ def test_an_upgrade_offer_without_a_body_is_a_request_like_any_other(offer: byte
             (b"/smuggled", [], b""),
         ]
         assert [answer.status for answer in outcome.answers] == [200, 200]
+
+
+AFTER_AN_OFFER = {
+    "another offer with a body": b"POST /q HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: a\r\nContent-Length: 38\r\n\r\n" + TAIL,
+    "another offer with chunks": (
+        b"POST /q HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: a\r\nTransfer-Encoding: chunked\r\n\r\n26\r\n" + TAIL + b"\r\n0\r\n\r\n"
+    ),
+    "another offer without a body": b"GET /q HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n" + TAIL,
+    "CONNECT": b"CONNECT y:1 HTTP/1.1\r\nHost: y\r\n\r\n" + TAIL,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("then", AFTER_AN_OFFER.values(), ids=AFTER_AN_OFFER)
+@gap(
+    "the second switch of protocols is laid to the first request: its body goes on past its end, to the same pod"
+)
+def test_what_follows_an_upgrade_offer_with_a_body_is_no_part_of_it(then: bytes) -> None:
+    """Its length is 38, as is that of the request which would be smuggled."""
+    first = (
+        b"POST /p HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: a\r\nContent-Length: 38\r\n\r\n"
+        + b"x" * 38
+    )
+    for pieces in ways(first, then):
+        outcome = send(*pieces, methods=(b"POST",))
+        assert [(request.target, request.body) for request in outcome.requests] == [(b"/p", b"x" * 38)]
+        assert [answer.status for answer in outcome.answers] == [200]
+        assert b"smuggled" not in outcome.raw
+        assert outcome.closed

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.backend import Limits
 from tests.fakes import Answer, World, read_answers
-from tests.wire import Fields, Got, Reading, bytewise, cut
+from tests.wire import Fields, Got, Reading, cut
 
 METHODS = [b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"]
 TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -120,10 +120,6 @@ def write_response(sent: Sent) -> bytes:
     return data + sent.rest(connection)
 
 
-def cut_by(data: bytes, places: list[int] | None) -> list[bytes]:
-    return bytewise(data) if places is None else cut(data, places)
-
-
 def as_sent(sent: Sent) -> tuple[object, ...]:
     return (
         sent.method,
@@ -151,12 +147,12 @@ def exchange(
     client = world.client()
     readings = [Reading(link) for link in world.pod.connections]
     got: list[Got] = []
-    for piece in cut_by(b"".join(map(write_request, sent)), places):
+    for piece in cut(b"".join(map(write_request, sent)), places):
         client.send(piece)
         while ready := [reading for reading in readings if reading.look()]:
             (reading,) = ready
             got.append(reading.requests[-1])
-            reading.link.say(*cut_by(write_response(replies[len(got) - 1]), answer_places))
+            reading.link.say(*cut(write_response(replies[len(got) - 1]), answer_places))
     world.assert_at_rest()
     assert sum(world.codes.values()) == len(got)
     return got, read_answers(client.received, [each.method for each in sent])
@@ -193,7 +189,7 @@ def test_an_answer_up_to_the_close_is_read_as_it_was(
     world = World()
     version = b"1.0" if old else b"1.1"
     client = world.client().send(b"GET / HTTP/" + version + b"\r\nHost: x\r\n\r\n")
-    world.link.say(*cut_by(b"HTTP/1.1 200 OK\r\n\r\n" + reply.body, places))
+    world.link.say(*cut(b"HTTP/1.1 200 OK\r\n\r\n" + reply.body, places))
     world.link.hang_up()
     (answer,) = client.answers(b"GET")
     assert (answer.body, answer.complete) == (reply.body, True)
@@ -208,7 +204,7 @@ def test_a_cut_answer_never_looks_whole(reply: Sent, places: list[int] | None, h
     client = world.client().send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
     whole = write_response(reply)
     data = whole[: how.draw(st.integers(0, len(whole) - 1))]
-    world.link.say(*cut_by(data, places) if data else [])
+    world.link.say(*cut(data, places) if data else [])
     world.link.hang_up()
     if client.transport.end != "reset":
         assert client.answer().status == 502
@@ -223,7 +219,7 @@ def test_a_cut_request_never_looks_whole(sent: Sent, places: list[int] | None, h
     world = World()
     whole = write_request(sent)
     data = whole[: how.draw(st.integers(0, len(whole) - 1))]
-    client = world.client().send(*cut_by(data, places) if data else [])
+    client = world.client().send(*cut(data, places) if data else [])
     client.close()
     reading = Reading(world.link)
     reading.look()
