@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.backend import Limits
-from gateway.routing import Timeouts
+from gateway.terms import Timeouts
 from gateway.upstream import Upstream
 from tests.fakes import Client, Pod, PodConnection, World, read_answers, settle
 from tests.wire import Reading
