@@ -74,7 +74,7 @@ REQUEST_FIELDS = FieldTable(_REQUEST)
 RESPONSE_FIELDS = FieldTable(_HOP_BY_HOP | {b"x-request-id": DROP})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HeadLimits:
     """How large a head may be."""
 

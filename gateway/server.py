@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -235,7 +236,10 @@ class Server:
 
     async def _listen(self, address: Address) -> None:
         self._listener = await self._loop.create_server(
-            lambda: Downstream(self.gateway), address.host or None, address.port, backlog=BACKLOG
+            lambda: cast("asyncio.Protocol", Downstream(self.gateway)),
+            address.host or None,
+            address.port,
+            backlog=BACKLOG,
         )
         names = [sock.getsockname() for sock in self._listener.sockets]
         self.status.listen = tuple(str(Address(name[0], name[1])) for name in names)

@@ -6,7 +6,7 @@ the end, so that whoever gets the freed slot finds it. `exchange` drives this; n
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
@@ -33,8 +33,8 @@ MOST_IDLE = 256
 NO_TRAILERS: list[bytes] = []
 
 
-class Upstream(asyncio.Protocol):
-    """One connection to a pod."""
+class Upstream:
+    """One connection to a pod: an asyncio.Protocol in all but name (see `Downstream`)."""
 
     __slots__ = (
         "_blocked",
@@ -223,6 +223,9 @@ class Upstream(asyncio.Protocol):
         else:
             receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)))
 
+    def eof_received(self) -> None:
+        """Its loss follows at once."""
+
     def pause_writing(self) -> None:
         self._blocked = True
         if self._receiver is not None:
@@ -349,6 +352,10 @@ class Upstream(asyncio.Protocol):
         return f"<Upstream {self.pool.name} {state}>"
 
 
+def _protocol(connection: Upstream) -> asyncio.Protocol:
+    return cast("asyncio.Protocol", connection)
+
+
 class ConnectionPool:
     """The connections to one pod that wait for work; the last one in is the first one out, so that the others may age."""
 
@@ -380,7 +387,7 @@ class ConnectionPool:
         connection = Upstream(self)
         try:
             async with asyncio.timeout(timeout or None):
-                await self._loop.create_connection(lambda: connection, self.host, self.port)
+                await self._loop.create_connection(lambda: _protocol(connection), self.host, self.port)
             if connection.transport.is_closing():
                 raise ConnectionResetError("closed as soon as it was open")  # noqa: TRY301  # as if refused
         except BaseException:
