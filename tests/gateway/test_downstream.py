@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.backend import Limits
-from gateway.downstream import AHEAD_MOST, KEEP_ALIVE_SECONDS, LINGER_SECONDS
-from gateway.exchange import HELD_MOST
+from gateway.bodies import HELD_MOST
+from gateway.downstream import KEEP_ALIVE_SECONDS, LINGER_SECONDS
+from gateway.intake import AHEAD_MOST
 from gateway.routing import RouteTable
 from tests.fakes import Answer, Client, World, read_request
 

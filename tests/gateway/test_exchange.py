@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.backend import Limits
+from gateway.bodies import HELD_MOST
 from gateway.errors import BACKEND_REMOVED
-from gateway.exchange import HELD_MOST, Exchange
+from gateway.exchange import Exchange
 from gateway.http1 import RequestHead
 from gateway.routing import RouteTable
 from gateway.terms import Timeouts

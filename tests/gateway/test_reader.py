@@ -20,10 +20,12 @@ def read(*pieces: bytes) -> RequestReader:
     taken = []
     for piece in pieces:
         incoming = reader.take(piece)
-        if incoming is None:
-            reader.feed(piece)
-        else:
+        if incoming is not None:
             taken.append(incoming)
+            continue
+        rest = piece
+        while rest:
+            rest = reader.feed(rest)
     reader.inbox.extendleft(reversed(taken))
     return reader
 

@@ -175,7 +175,7 @@ def test_a_closed_pool_closes_what_comes_back() -> None:
 def test_an_ipv6_address_stands_in_brackets() -> None:
     """As an authority must."""
     world = World()
-    pool: Any = ConnectionPool("::1", 80, world.gateway.loop)
+    pool: Any = ConnectionPool("::1", 80, world.gateway.loop, world.gateway.lookout)
     assert (pool.name, pool.authority) == ("[::1]:80", b"[::1]:80")
 
 
