@@ -105,6 +105,8 @@ class Downstream(Intake, asyncio.Protocol):
         if self._exchange is not None:
             self._leave()
             reset_connection(self.transport)
+        # Also for what it sent ahead: the last answer's way out may yet take a while.
+        self._closing = True
         return None
 
     def on_end(self, *, reset: bool) -> None:

@@ -2,11 +2,10 @@
 
 Core. A `ForwardedPolicy` says which of them are written and whose word is taken; it makes an `Origin` for each connection. What a client says of
 itself is dropped by the reader and written anew: lines that stay the same for as long as the connection and the Host do. A trusted proxy
-speaks for its own client: what it says is kept, and lengthened by its address. An origin also knows the address of the client itself, for
-whoever counts or sorts by it. `downstream` has one per connection; `exchange` asks it for the lines.
+speaks for its own client: what it says is kept, and lengthened by its address. An origin also knows whose share of the connections it
+takes. `downstream` has one per connection; `exchange` asks it for the lines.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -17,7 +16,8 @@ Network = IPv4Network | IPv6Network
 UNKNOWN = "unknown"
 """Stands for a peer without an address: a Unix socket, say (RFC 7239, 6.2)."""
 _FOR, _PROTO, _HOST, _FORWARDED = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"
-_STARTS = frozenset((b"x-forwarded", b"forwarded: "))
+_INITIALS = frozenset(b"xXfF")
+"""Of the names above: most fields need no second look."""
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CLIENTS_NETWORK = 64
 """Bits of an IPv6 address that one client has: it may choose the rest as it likes."""
@@ -85,10 +85,6 @@ class Origin:
             return str(IPv6Network((self.address, _CLIENTS_NETWORK), strict=False))
         return "" if self.address == UNKNOWN else self.address
 
-    def client(self, head: RequestHead) -> str:  # noqa: ARG002  # a proxy needs it
-        """The address of whoever made the request, as far as can be trusted."""
-        return self.address
-
     def adopt(self, head: RequestHead) -> None:
         """Take over what a trusted proxy says, and lengthen it by the proxy itself: once per request, when it begins."""
 
@@ -138,48 +134,34 @@ class TrustedOrigin(Origin):
         """Nobody's: many clients share its connections."""
         return ""
 
-    def client(self, head: RequestHead) -> str:
-        """The nearest address that is no trusted proxy's; when all are, the farthest one that can be read."""
-        found = self.address
-        for entry in reversed(b",".join(_values(head, _FOR)).split(b",")):
-            address = parse_address(entry.decode("latin-1"))
-            if address is None:
-                break
-            found = str(address)
-            if not self._policy.trusts(address):
-                break
-        return found
-
     def adopt(self, head: RequestHead) -> None:
-        policy = self._policy
+        policy, lines = self._policy, head.lines
+        said: dict[bytes, list[bytes]] = {}
+        for line in lines:
+            if line[0] in _INITIALS:
+                said.setdefault(line[: line.find(b":")].lower(), []).append(line)
         if policy.x_forwarded:
-            self._lengthen(head, _FOR, self.address.encode())
-            if not any(_values(head, _PROTO)):
-                head.lines.append(field_line(_PROTO, self._proto))
-            if head.host and not any(_values(head, _HOST)):
-                head.lines.append(field_line(_HOST, head.host))
+            _lengthen(lines, _FOR, said.get(_FOR, []), self.address.encode())
+            if not any(_values(_PROTO, said.get(_PROTO, []))):
+                lines.append(field_line(_PROTO, self._proto))
+            if head.host and not any(_values(_HOST, said.get(_HOST, []))):
+                lines.append(field_line(_HOST, head.host))
         if policy.forwarded:
-            self._lengthen(head, _FORWARDED, self._element(head.host))
-
-    def _lengthen(self, head: RequestHead, name: bytes, link: bytes) -> None:
-        """One line of what came in one or several, since many servers look at one only."""
-        chain = list(_values(head, name))
-        if chain:
-            head.lines = [line for line in head.lines if _name(line) != name]
-        head.lines.append(field_line(name, b", ".join((*filter(None, chain), link))))
+            _lengthen(lines, _FORWARDED, said.get(_FORWARDED, []), self._element(head.host))
 
     def _compose(self, head: RequestHead) -> bytes:
         return self._via(head)
 
 
-def _name(line: bytes) -> bytes:
-    """The field's name when it is one of those that matter here; else something that is none of them."""
-    start = line[:11].lower()
-    return line[: line.find(b":")].lower() if start in _STARTS else start
+def _lengthen(lines: list[bytes], name: bytes, said: list[bytes], link: bytes) -> None:
+    """One line of what came in one or several, since many servers look at one only."""
+    for line in said:
+        lines.remove(line)
+    lines.append(field_line(name, b", ".join((*filter(None, _values(name, said)), link))))
 
 
-def _values(head: RequestHead, name: bytes) -> Iterator[bytes]:
-    return (line[len(name) + 2 : -2] for line in head.lines if _name(line) == name)
+def _values(name: bytes, lines: list[bytes]) -> list[bytes]:
+    return [line[len(name) + 2 : -2] for line in lines]
 
 
 def _quoted(text: bytes) -> bytes:

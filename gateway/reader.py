@@ -155,10 +155,12 @@ class RequestReader:
         return data[size:]
 
     def give_up(self, error: GatewayError) -> None:
-        """Refuse the head that has begun."""
-        incoming = Incoming(self._parsing or RequestHead())
-        incoming.error = error
-        self.inbox.append(incoming)
+        """Refuse the request that has begun, or whatever comes next, and read no further."""
+        incoming = self._incoming
+        if incoming is None:
+            incoming = Incoming(self._parsing or RequestHead())
+            self.inbox.append(incoming)
+        incoming.error = incoming.error or error
         self._end()
 
     def close(self) -> None:
@@ -240,6 +242,8 @@ class RequestReader:
             self.give_up(self._target_too_long())
         elif self._overhead > 2 * self._limits.size:
             self.give_up(self._head_too_large())
+        elif len(head.lines) > 2 * self._limits.fields:
+            self.give_up(self._too_many_fields(head))
 
     def _bound_framing(self, incoming: Incoming, size: int) -> None:
         """Nor may a body's chunk extensions and trailers."""
@@ -290,13 +294,16 @@ class RequestReader:
         if head.method == b"CONNECT":
             return GatewayError(METHOD_NOT_ALLOWED, "CONNECT is not supported: this is no forward proxy")
         if len(head.lines) > limits.fields:
-            return GatewayError(
-                HEADERS_TOO_LARGE, f"{len(head.lines)} fields; at most {limits.fields} are taken"
-            )
+            return self._too_many_fields(head)
         return self._head_too_large() if sum(map(len, head.lines)) > limits.size else None
 
     def _target_too_long(self) -> GatewayError:
         return GatewayError(TARGET_TOO_LONG, f"the target is longer than {self._limits.target} bytes")
+
+    def _too_many_fields(self, head: RequestHead) -> GatewayError:
+        return GatewayError(
+            HEADERS_TOO_LARGE, f"{len(head.lines)} fields; at most {self._limits.fields} are taken"
+        )
 
     def _head_too_large(self) -> GatewayError:
         return GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {self._limits.size} bytes")
