@@ -16,7 +16,7 @@ Network = IPv4Network | IPv6Network
 UNKNOWN = "unknown"
 """Stands for a peer without an address: a Unix socket, say (RFC 7239, 6.2)."""
 _FOR, _PROTO, _HOST, _FORWARDED = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"
-_INITIALS = frozenset(b"xXfF")
+_INITIALS = frozenset((b"x", b"X", b"f", b"F"))
 """Of the names above: most fields need no second look."""
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CLIENTS_NETWORK = 64
@@ -138,7 +138,7 @@ class TrustedOrigin(Origin):
         policy, lines = self._policy, head.lines
         said: dict[bytes, list[bytes]] = {}
         for line in lines:
-            if line[0] in _INITIALS:
+            if line[:1] in _INITIALS:
                 said.setdefault(line[: line.find(b":")].lower(), []).append(line)
         if policy.x_forwarded:
             _lengthen(lines, _FOR, said.get(_FOR, []), self.address.encode())
