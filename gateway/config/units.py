@@ -80,7 +80,7 @@ def format_size(size: float) -> str:
     """The shortest text for a whole number of some unit: 65536 is `64KiB`."""
     for unit, factor in reversed(_SIZES.items()):
         if size and size % factor == 0:
-            return f"{size / factor:g}{unit}"
+            return f"{int(size // factor)}{unit}"
     return "0"
 
 
