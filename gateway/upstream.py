@@ -28,6 +28,7 @@ from gateway.streams import Receiver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_VERSIONS = frozenset(("1.1", "1.0"))
 IDLE_SECONDS = 4.0
 """A pooled connection is not used after this long: uvicorn and Node close theirs after 5 s, and a request must not cross that."""
 MOST_IDLE = 256
@@ -180,7 +181,7 @@ class Upstream(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            error = GatewayError(UPSTREAM_INVALID, "the pod switched protocols without being asked to")
+            self._surplus = True  # or a fault of the answer's head
         except httptools.HttpParserError as failure:
             if not self._complete:
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
@@ -273,7 +274,7 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
-            if not self._complete and RESPONSE_FIELDS[name] == KEEP:
+            if not self._complete and RESPONSE_FIELDS[name] == KEEP and name.lower() not in self._head.named:
                 self._trailers.append(field_line(name, value.rstrip(b" \t")))
             return
         head = self._parsing
@@ -299,6 +300,9 @@ class Upstream(asyncio.Protocol):
             head.drop_named()
         if self._head is not None:
             self._surplus = True
+        elif self._parser.get_http_version() not in _VERSIONS:
+            head.blame("the pod answered in another version than HTTP/1.1 and HTTP/1.0")
+            self._head = head
         elif head.status < 100 or head.status == 101:
             head.blame(f"the pod answered with status {head.status}, which nobody asked for")
             self._head = head
@@ -317,7 +321,9 @@ class Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._head is not None and not self._complete:
             self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
+            # A coding in HTTP/1.0 is faulty framing (RFC 9112, 6.1).
+            faulty = self._head.chunked and self._parser.get_http_version() == "1.0"
+            self._keep_alive = self._parser.should_keep_alive() and not faulty
             self._overhead = self._got = 0
 
     def _deliver(self, error: GatewayError | None) -> None:
@@ -333,7 +339,7 @@ class Upstream(asyncio.Protocol):
         if head is not None:
             if head.fault is not None:
                 error = GatewayError(UPSTREAM_INVALID, head.fault)
-            elif self._for_head and not self._complete:
+            elif self._for_head and (data or not self._complete):
                 self._end_without_body(head, data)
                 data = b""
             ended = self._complete and error is None
