@@ -150,6 +150,10 @@ class Sources:
     """Requests that met no Route."""
     connections: Callable[[], int]
     """Client connections open."""
+    refused: Mapping[str, int]
+    """Client connections turned away, by the limit that they met."""
+    buffered: Callable[[], int]
+    """Bytes held of requests that wait."""
     reloads: Mapping[str, int]
     """Attempts to load a configuration, by result."""
     loop_lag: Histogram
@@ -218,6 +222,11 @@ class GatewayCollector(Collector):
         yield family(
             "tidegate_connections", "Client connections open.", "gauge", (), ((), sources.connections())
         )
+        text = "Client connections turned away, by the limit that they met."
+        refusals = [((limit,), count) for limit, count in sources.refused.items()]
+        yield family("tidegate_connections_refused", text, "counter", ("limit",), *refusals)
+        text = "Bytes held of requests that cannot go on yet."
+        yield family("tidegate_buffered_bytes", text, "gauge", (), ((), sources.buffered()))
         text = "How late the event loop ran a timer."
         yield family("tidegate_loop_lag_seconds", text, "histogram", (), ((), sources.loop_lag))
         versions = (sources.version, platform.python_version())

@@ -87,6 +87,10 @@ def document_faults(document: Document) -> Iterator[Fault]:
 
 
 def warnings(document: Document) -> Iterator[Fault]:
+    for i, network in enumerate(document.forwarded.trusted_proxies):
+        if not network.prefixlen:
+            text = f"{network} is everyone: any client can pretend to be any other"
+            yield Fault(("forwarded", "trusted_proxies", i), text)
     used = {name for route in document.routes for name in route.split}
     for name in document.backends:
         if name not in used:
