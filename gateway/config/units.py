@@ -1,4 +1,4 @@
-"""Field types for one value each: durations, percentages, counts.
+"""Field types for one value each: durations, sizes, percentages, counts.
 
 A duration is text with its unit (`10s`, `500ms`, `1m30s`) and becomes float seconds; a share is `70%` or 0.7 and becomes
 the fraction. What has no unit is refused with the two things that may have been meant.
@@ -18,6 +18,10 @@ _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION = rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?"
 _DURATION_RE = re.compile(_DURATION)
 _UNITS = (3600.0, 60.0, 1.0, 0.001)
+_SIZE = r"([0-9]{1,15})(B|KiB|MiB|GiB)"
+_SIZE_RE = re.compile(_SIZE)
+_SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_LARGEST = 1 << 40
 _PERCENT_RE = re.compile(rf"{_NUMBER}%")
 _BARE_RE = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
@@ -52,6 +56,19 @@ def format_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def parse_size(value: object) -> int:
+    """Bytes in `64KiB`, `1MiB`, `100B`; a bare 0 needs no unit."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    match = _SIZE_RE.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise fault(f"{show(value)} is not a size: write it as 64KiB, 1MiB or 100B")
+    size = int(match[1]) * _SIZES[match[2]]
+    if size > _LARGEST:
+        raise fault(f"{show(value)} is more than 1024GiB")
+    return size
 
 
 def parse_share(value: object) -> float:
@@ -109,6 +126,10 @@ _DURATION_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": f"^(?=.){_DURATION}$"}, {"const": 0}],
     "examples": ["500ms", "10s", "1m30s"],
 }
+_SIZE_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": f"^{_SIZE}$"}, {"const": 0}],
+    "examples": ["64KiB", "1MiB"],
+}
 _SHARE_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": f"^{_NUMBER}%$"}, {"type": "number", "minimum": 0, "maximum": 1}],
     "examples": ["70%", 0.7],
@@ -119,6 +140,7 @@ _PERCENTAGE_SCHEMA: dict[str, Any] = {
 }
 
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 PositiveDuration = Annotated[Duration, AfterValidator(_more_than_nothing)]
 Window = Annotated[Duration, AfterValidator(_whole_seconds), between(6.0, 3600.0, format_duration)]
 Delay = Annotated[Duration, AfterValidator(_whole_seconds), between(0.0, 3600.0, format_duration)]
