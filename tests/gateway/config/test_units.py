@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from gateway.config.units import format_duration, parse_duration, parse_percentage, parse_share
+from gateway.config.units import format_duration, parse_duration, parse_percentage, parse_share, parse_size
 
 
 def refusal(parse: object, value: object) -> str:
@@ -102,3 +102,22 @@ def test_a_share_that_may_mean_two_things_is_refused_with_both(value: object, te
 def test_a_percentage_may_be_a_number_as_in_knative() -> None:
     """`panic_window_percentage: 10` and `10%` are the same; anything else is left to the number's own check."""
     assert (parse_percentage("10%"), parse_percentage(10), parse_percentage("x")) == (10.0, 10, "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "size"), [("64KiB", 65536), ("1MiB", 1 << 20), ("2GiB", 2 << 30), ("100B", 100), (0, 0), ("0B", 0)]
+)
+def test_a_size_is_read_in_bytes(value: object, size: int) -> None:
+    """Powers of two, as the units say; 0 needs none."""
+    assert parse_size(value) == size
+
+
+@pytest.mark.parametrize("value", ["64KB", "64", 65536, "1.5MiB", "-1B", "", True, False, None, "9" * 16 + "B"])
+def test_what_is_no_size_is_refused_with_what_to_write(value: object) -> None:
+    """Bare numbers and decimal units too."""
+    assert refusal(parse_size, value).endswith("is not a size: write it as 64KiB, 1MiB or 100B")
+
+
+def test_a_size_has_a_bound() -> None:
+    """A slip of the finger."""
+    assert refusal(parse_size, "1025GiB") == "'1025GiB' is more than 1024GiB"
