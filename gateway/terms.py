@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.backend import Backend
+from gateway.retries import RetryPolicy
 from gateway.stats import Traffic
 
 R = TypeVar("R")
@@ -33,6 +34,7 @@ class BackendRef(Generic[R]):
     backend: Backend[R]
     route: str
     timeouts: Timeouts = field(default_factory=Timeouts)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
     body_limit: int = 0
     """Bytes that a request's body may have; 0: no limit."""
     expose_backend: bool = False

@@ -22,8 +22,10 @@ from gateway.http1 import (
     field_line,
     last_chunk,
 )
+from gateway.retries import Failure
 from gateway.sockets import Lookout, unread
 from gateway.streams import Receiver
+from gateway.tcpinfo import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +41,7 @@ class Upstream:
     """One connection to a pod: an asyncio.Protocol in all but name (see `Downstream`)."""
 
     __slots__ = (
+        "_before",
         "_blocked",
         "_body",
         "_chunked_request",
@@ -59,6 +62,7 @@ class Upstream:
         "_request_done",
         "_surplus",
         "_trailers",
+        "_written",
         "idle_since",
         "pool",
         "transport",
@@ -69,21 +73,24 @@ class Upstream:
         self.pool = pool
         self.transport: Any = None
         """An asyncio.Transport from `connection_made` on; typed loosely, as uvloop's is no subclass of it."""
-        self.idle_since = 0.0
+        self.idle_since = -1.0
+        """When it last came back to the pool; below zero: never, so that it has served nobody yet."""
+        self._written = 0
         self._parser: Any = httptools.HttpResponseParser(self)
         self._receiver: Receiver | None = None
         self._paused = False
         self._blocked = False
         """The pod has not yet taken what was written."""
         # For one request
+        self._before = 0  # bytes written when it began
         self._chunked_request = False
         self._for_head = False
         self._request_done = False
         # For one response
         self._fresh = False
-        """Nothing of it has come, and it may be of the usual shape."""
+        """Nothing of it has come."""
         self._remaining = 0
-        """Bytes still to come of the body of such an answer; the parser sees none of them."""
+        """Bytes still to come of the body of an answer of the usual shape; the parser sees none of them."""
         self._parsing: ResponseHead | None = None
         self._interims: list[ResponseHead] = []
         self._head: ResponseHead | None = None
@@ -115,19 +122,23 @@ class Upstream:
         self._chunked_request = head.chunked
         self._for_head = head.method == b"HEAD"
         self._request_done = ended
-        self._fresh = not self._for_head
+        self._fresh = True
         self._remaining = 0
         self._delivered = self._complete = self._surplus = False
         self._head = None
         if head.chunked:
             data = self._framed(data, trailers, ended=ended)
-        self.transport.write(head.render(self.pool.authority, forwarded, data))
+        rendered = head.render(self.pool.authority, forwarded, data)
+        self._before = written = self._written
+        self._written = written + len(rendered)
+        self.transport.write(rendered)
 
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Send more of the request's body."""
         self._request_done = ended
         framed = self._framed(data, trailers, ended=ended)
         if framed:
+            self._written += len(framed)
             self.transport.write(framed)
 
     def reset(self) -> None:
@@ -173,7 +184,7 @@ class Upstream:
             return
         if self._fresh:
             self._fresh = False
-            found = quick.response(data)
+            found = None if self._for_head else quick.response(data)
             if found is not None:
                 self._begin(receiver, data, *found)
                 return
@@ -254,7 +265,7 @@ class Upstream:
         ):
             receiver.on_data(b"", [], ended=True)
         else:
-            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)))
+            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)), self._failure(exc))
 
     def eof_received(self) -> None:
         """Its loss follows at once."""
@@ -272,6 +283,13 @@ class Upstream:
     def _how_lost(self, exc: Exception | None) -> str:
         when = "in the middle of its answer" if self._delivered else "before it answered"
         return f"{self.pool.name} closed the connection {when}{f' ({exc})' if exc else ''}"
+
+    def _failure(self, exc: Exception | None) -> Failure:
+        if self._delivered:
+            return Failure.BROKEN
+        if self.idle_since < 0 or not self._fresh:
+            return Failure.RESET
+        return Failure.UNSEEN if unseen(self.transport, self._before, exc) else Failure.STALE
 
     # -- what the parser finds
 

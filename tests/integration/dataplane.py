@@ -13,6 +13,7 @@ import uvloop
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway, ModelBackend
+from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
 from gateway.terms import BackendRef, Timeouts
 from tests.eventually import eventually
@@ -171,7 +172,9 @@ class Plane:
 
 
 @asynccontextmanager
-async def running(limits: Limits | None = None, timeouts: Timeouts | None = None) -> AsyncIterator[Plane]:
+async def running(
+    limits: Limits | None = None, timeouts: Timeouts | None = None, retries: RetryPolicy | None = None
+) -> AsyncIterator[Plane]:
     """A gateway with one Backend; fails if anything reached the loop's exception handler, or something stays open."""
     loop = asyncio.get_running_loop()
     escaped: list[Any] = []
@@ -179,7 +182,7 @@ async def running(limits: Limits | None = None, timeouts: Timeouts | None = None
     gateway = Gateway(loop)
     backend: ModelBackend = Backend("iris", limits or Limits(), loop.time())
     gateway.backends["iris"] = backend
-    ref = BackendRef(backend, "iris", timeouts or Timeouts())
+    ref = BackendRef(backend, "iris", timeouts or Timeouts(), retries or RetryPolicy())
     route = Route("iris", Split({"iris": ref}, {"iris": 1}))
     gateway.table = RouteTable((route,))
     listener = await loop.create_server(lambda: Downstream(gateway), "127.0.0.1", 0)
