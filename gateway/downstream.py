@@ -7,16 +7,16 @@ here: with its length, in chunks, or, for HTTP/1.0, by the connection's end. An 
 """
 
 import asyncio
-import socket
-import struct
 from math import inf
 from typing import Any
 
 from gateway.errors import HEAD_TIMEOUT, GatewayError
 from gateway.exchange import Exchange
 from gateway.gateway import Gateway
-from gateway.http1 import BODYLESS, ResponseHead, chunk, last_chunk
+from gateway.http1 import BODYLESS, SWITCH_LINES, ResponseHead, chunk, last_chunk
 from gateway.reader import Incoming, RequestReader
+from gateway.transports import reset
+from gateway.tunnel import Tunnel
 
 KEEP_ALIVE_SECONDS = 75.0
 """An idle connection is closed after this long, as nginx does."""
@@ -24,7 +24,6 @@ LINGER_SECONDS = 5.0
 """How long a client whose request was not read to its end may take to notice the answer."""
 AHEAD_MOST = 65536
 """Bytes kept of what a client sends before its last request is answered."""
-_RESET = struct.pack("ii", 1, 0)
 
 
 class Downstream(asyncio.Protocol):
@@ -32,7 +31,7 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_acting", "_ahead", "_blocked", "_choked", "_chunked", "_closing", "_current", "_due", "_exchange", "_gateway",
-        "_in_head", "_keep", "_reader", "_reading", "forwarded", "scheduled", "transport",
+        "_half_closed", "_in_head", "_keep", "_reader", "_reading", "forwarded", "scheduled", "transport",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway) -> None:
@@ -46,6 +45,8 @@ class Downstream(asyncio.Protocol):
         self._reader = RequestReader(gateway.head_limits)
         self._closing = False
         """Nothing more is read from this client."""
+        self._half_closed = False
+        """This client sends nothing more, and waits for answers all the same."""
         self._ahead = b""
         self._in_head = True
         """The next request's head has begun, and its deadline is set; the first one's begins with the connection."""
@@ -87,17 +88,20 @@ class Downstream(asyncio.Protocol):
         self._reader.feed(data)
         self._act()
 
-    def eof_received(self) -> bool | None:
-        # A client that closes its side has gone, even after a whole request; nginx takes it so as well.
-        if self._exchange is not None:
-            self._leave()
-        return None
+    def eof_received(self) -> bool:
+        # A client that closes its side has gone, even after a whole request; nginx takes it so as well. A Route may know better.
+        if self._awaits_answers():
+            self._half_closed = True
+            return True
+        self._leave()
+        self._expect(self._gateway.now() + KEEP_ALIVE_SECONDS)
+        return False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._gateway.closed(self)
         self._gateway.wheel.disarm(self)
-        self._leave()
+        self._leave(broken=exc is not None)
         self._reader.close()
 
     def pause_writing(self) -> None:
@@ -112,12 +116,33 @@ class Downstream(asyncio.Protocol):
         else:
             self._act()
 
-    def _leave(self) -> None:
+    def _leave(self, *, broken: bool = False) -> None:
         exchange, self._exchange = self._exchange, None
         self._current = None
         if exchange is not None:
             self._closing = True
-            exchange.on_gone()
+            exchange.on_gone(broken=broken)
+
+    def _awaits_answers(self) -> bool:
+        """A client that has closed its side may still want what it asked for. TLS knows no such half of a connection."""
+        exchange, current = self._exchange, self._current
+        if self._closing or not self.transport.can_write_eof():
+            return False
+        if exchange is None or current is None:
+            # What came behind the last answer, which the client has not taken yet, waits for its turn.
+            return self._choked and bool(self._ahead or self._reader.inbox)
+        return current.complete and exchange.half_close
+
+    def _awaited(self, incoming: Incoming) -> bool:
+        """The same of a request whose turn has come: only its Route knows, and it must be all there."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            self._reader.feed(ahead)
+        head = incoming.head
+        if not incoming.complete or incoming.error is not None:
+            return False
+        route = self._gateway.table.match(head.host or b"", head.target)
+        return route is not None and route.split.peek().half_close
 
     # -- from requests to Exchanges
 
@@ -134,12 +159,17 @@ class Downstream(asyncio.Protocol):
             if idle and self._choked:
                 break
             if idle and reader.inbox:
-                self._begin(reader.inbox.popleft())
+                incoming = reader.inbox.popleft()
+                if self._half_closed and not self._awaited(incoming):
+                    break
+                self._begin(incoming)
             elif self._ahead and (idle or (reader.receiving and not reader.inbox)) and not reader.ended:
                 self._read_ahead()
             else:
                 break
         self._acting = False
+        if self._half_closed and self._exchange is None and not (self._choked or self._closing):
+            self._close(linger=False)
         if self._exchange is None and reader.partial and not self._in_head:
             self._in_head = True
             self._wait_for_head()
@@ -164,7 +194,8 @@ class Downstream(asyncio.Protocol):
         self._keep = head.keep_alive
         self._in_head = False
         self._due = inf
-        self._exchange = exchange = Exchange(self._gateway, self, head)
+        kind = Tunnel if incoming is self._reader.offer else Exchange
+        self._exchange = exchange = kind(self._gateway, self, head)
         if incoming.error is not None:
             exchange.fail(incoming.error)
         else:
@@ -187,7 +218,7 @@ class Downstream(asyncio.Protocol):
         bodyless = head.status in BODYLESS or request.method == b"HEAD"
         reader = self._reader
         self._chunked = False
-        last = reader.ended and not reader.inbox
+        last = (reader.ended or self._half_closed) and not reader.inbox and not self._ahead
         if last or not current.complete or current.error is not None or self._gateway.draining:
             self._keep = False
         if head.content_length >= 0:
@@ -227,15 +258,23 @@ class Downstream(asyncio.Protocol):
             return data
         return chunk(data) + last_chunk(trailers) if ended else chunk(data)
 
+    def switch(self, head: ResponseHead, data: bytes, extra: bytes) -> None:
+        """Write a 101 and what there is already in the other protocol."""
+        self._chunked = False
+        self.transport.write(head.render(SWITCH_LINES, extra, data))
+
+    def end(self) -> None:
+        """The tunnel is over."""
+        self._exchange = self._current = None
+        self._blocked = False
+        # Over TLS there is no closing our side alone: a client that is not told would not notice.
+        self._close(linger=self.transport.can_write_eof())
+
     def reset(self) -> None:
         """Break the connection so that the client cannot take what it has for the whole: a reset, not an end."""
         self._exchange = self._current = None
         self._closing = True
-        if not self.transport.is_closing():
-            sock = self.transport.get_extra_info("socket")
-            if sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.transport.abort()
+        reset(self.transport)
 
     def pause(self) -> None:
         self._blocked = True
@@ -248,7 +287,7 @@ class Downstream(asyncio.Protocol):
     def _govern_reading(self) -> None:
         """Read while there is a use for it: nothing is kept without bound."""
         reading = not self._blocked and len(self._ahead) <= AHEAD_MOST
-        if reading == self._reading or self.transport.is_closing():
+        if reading == self._reading or self._half_closed or self.transport.is_closing():
             return
         self._reading = reading
         if reading:
@@ -264,7 +303,7 @@ class Downstream(asyncio.Protocol):
         gateway, reader = self._gateway, self._reader
         if self._keep and not gateway.draining:
             self._expect(gateway.now() + KEEP_ALIVE_SECONDS)
-            if self._ahead or reader.inbox or reader.partial or not self._reading:
+            if self._ahead or reader.inbox or reader.partial or self._half_closed or not self._reading:
                 self._act()
         else:
             self._close(linger=current is not None and not current.complete)
@@ -273,6 +312,9 @@ class Downstream(asyncio.Protocol):
         self._closing = True
         self._ahead = b""
         self._govern_reading()
+        # A client that reads slowly has its time; one that does not read is not waited for without end.
+        slow = self._choked or not linger
+        self._expect(self._gateway.now() + (KEEP_ALIVE_SECONDS if slow else LINGER_SECONDS))
         if not linger or self.transport.is_closing():
             self.transport.close()
             return
@@ -280,7 +322,6 @@ class Downstream(asyncio.Protocol):
         # so only our side is closed, and what comes is thrown away for a while.
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._expect(self._gateway.now() + LINGER_SECONDS)
 
     # -- deadlines
 
@@ -308,7 +349,9 @@ class Downstream(asyncio.Protocol):
         return inf
 
     def shut(self) -> None:
-        """The gateway drains: an idle connection closes now, a busy one after its answer."""
+        """The gateway drains: an idle connection closes now, a busy one after its answer, a tunnel when it is quiet."""
+        if isinstance(self._exchange, Tunnel) and not self._choked:
+            self._exchange.on_drain()
         if self._exchange is None and not self._reader.inbox and not self._reader.partial:
             self._closing = True
             self.transport.close()

@@ -46,6 +46,8 @@ class Exchange(Deadlines):
         "_held_bytes", "_pod", "_ref", "_refused", "_resets", "_status", "_traffic", "_trailers", "_waiter",
     )  # fmt: skip
 
+    switches_to = b""
+
     def __init__(self, gateway: Gateway, client: ClientStream, head: RequestHead) -> None:
         self.scheduled = inf
         self._gateway = gateway
@@ -125,8 +127,8 @@ class Exchange(Deadlines):
         self._pod.send(data, trailers, ended=ended)
         self._expect_progress()
 
-    def on_gone(self) -> None:
-        """The client has left."""
+    def on_gone(self, *, broken: bool = False) -> None:  # noqa: ARG002  # to an Exchange it is the same
+        """The client has left, in good order or by breaking its connection."""
         client, self._client = self._client, None
         if self._over or client is None:
             return
@@ -139,6 +141,11 @@ class Exchange(Deadlines):
             self._pod.resume()
             return
         self._finish(CLIENT_CLOSED.status, CLIENT_CLOSED, now)
+
+    @property
+    def half_close(self) -> bool:
+        """A client that closes its own side still wants the answer."""
+        return self._ref is not None and self._ref.half_close
 
     def on_blocked(self) -> None:
         """The client reads more slowly than the pod writes."""

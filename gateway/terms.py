@@ -35,6 +35,8 @@ class BackendRef(Generic[R]):
     timeouts: Timeouts = field(default_factory=Timeouts)
     expose_backend: bool = False
     """Tell the client which Backend answered (`x-tidegate-backend`)."""
+    half_close: bool = False
+    """A client that closes its sending side after its whole request still gets the answer."""
     traffic: Traffic | None = None
     """Where its requests are counted: looked up by the first of them, on the event loop."""
 

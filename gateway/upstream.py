@@ -22,6 +22,7 @@ from gateway.http1 import (
     last_chunk,
 )
 from gateway.streams import Receiver
+from gateway.transports import reset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,26 +37,9 @@ class Upstream(asyncio.Protocol):
     """One connection to a pod."""
 
     __slots__ = (
-        "_blocked",
-        "_body",
-        "_chunked_request",
-        "_complete",
-        "_delivered",
-        "_for_head",
-        "_fresh",
-        "_head",
-        "_interims",
-        "_keep_alive",
-        "_parser",
-        "_parsing",
-        "_paused",
-        "_receiver",
-        "_request_done",
-        "_surplus",
-        "_trailers",
-        "idle_since",
-        "pool",
-        "transport",
+        "_blocked", "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_fresh", "_head", "_interims",
+        "_keep_alive", "_parser", "_parsing", "_paused", "_receiver", "_request_done", "_surplus", "_trailers",
+        "idle_since", "pool", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "ConnectionPool") -> None:
@@ -117,10 +101,23 @@ class Upstream(asyncio.Protocol):
         if framed:
             self.transport.write(framed)
 
+    def end(self) -> None:
+        """Send what was written, then close our side; what the pod says and its own end are still told."""
+        self.resume()
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
     def reset(self) -> None:
-        """Drop the request: the pod sees its connection close."""
+        """Drop the request: the pod sees its connection close, or, if it was switched, break."""
         self._receiver = None
-        self.transport.abort()
+        if isinstance(self._parser, _Bytes):
+            reset(self.transport)
+        else:
+            self.transport.abort()
 
     def abandon(self) -> None:
         """Close it if it was ever opened."""
@@ -165,8 +162,8 @@ class Upstream(asyncio.Protocol):
         error: GatewayError | None = None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            error = GatewayError(UPSTREAM_INVALID, "the pod switched protocols without being asked to")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._on_switch(receiver.switches_to, data[upgrade.args[0] :])
         except httptools.HttpParserError as failure:
             if not self._complete:
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
@@ -249,6 +246,18 @@ class Upstream(asyncio.Protocol):
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
 
+    def _on_switch(self, wanted: bytes, rest: bytes) -> None:
+        """The pod switches protocols. If it was asked for this one, what follows is an answer's body that ends with its connection."""
+        head = self._head
+        if head is None or head.status != 101 or not wanted or head.upgrade != wanted:
+            return
+        head.fault = None
+        head.content_length, head.chunked = -1, False
+        self._complete = False
+        self._parser = _Bytes(self)
+        if rest:
+            self._body.append(rest)
+
     def _deliver(self, error: GatewayError | None) -> None:
         """Hand over what one read brought, in the order in which it came."""
         receiver = self._receiver
@@ -310,6 +319,13 @@ class Upstream(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "idle" if self._receiver is None else "busy"
         return f"<Upstream {self.pool.name} {state}>"
+
+
+class _Bytes:
+    """Stands in for the parser where there is nothing to parse."""
+
+    def __init__(self, connection: Upstream) -> None:
+        self.feed_data = connection.on_body
 
 
 class ConnectionPool:

@@ -89,6 +89,7 @@ class Transport:
     def write(self, data: bytes) -> None:
         assert type(data) is bytes
         assert not self.lost, "written to a connection that is lost"
+        assert not self.eof, "written after the end"
         self.written += data
         if self.room is not None and not self._paused:
             self.room -= len(data)

@@ -36,6 +36,7 @@ def _ref(config: Config, route: RouteConfig, name: str, backend: Backend[R]) -> 
         route.name,
         resolve_timeouts(config.defaults.timeouts, config.backends[name], route),
         expose_backend=route.expose_backend,
+        half_close=route.half_close,
     )
 
 
