@@ -138,8 +138,10 @@ def _note(head: RequestHead, entry: tuple[int, bytes, int]) -> bool:
     return True
 
 
-def response(data: bytes) -> tuple[ResponseHead, bytes] | None:
-    """A whole answer with a Content-Length, after which its connection goes on: head and body; else None."""
+def response(data: bytes) -> tuple[ResponseHead, int] | None:
+    """An answer with a Content-Length, after which its connection goes on: its head, and where its body begins in `data`, which holds
+    nothing beyond this answer; else None.
+    """
     end = data.find(_END)
     if not 0 < end <= POD_LIMITS.size:
         return None
@@ -159,7 +161,7 @@ def response(data: bytes) -> tuple[ResponseHead, bytes] | None:
             return None
         else:
             length = entry[2]
-    if len(data) - end - 4 != length:
+    if len(data) - end - 4 > length:
         return None
     head.content_length = length
-    return head, data[end + 4 :]
+    return head, end + 4

@@ -37,9 +37,27 @@ class Upstream(asyncio.Protocol):
     """One connection to a pod."""
 
     __slots__ = (
-        "_blocked", "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_fresh", "_head", "_interims",
-        "_keep_alive", "_parser", "_parsing", "_paused", "_receiver", "_request_done", "_surplus", "_trailers",
-        "idle_since", "pool", "transport",
+        "_blocked",
+        "_body",
+        "_chunked_request",
+        "_complete",
+        "_delivered",
+        "_for_head",
+        "_fresh",
+        "_head",
+        "_interims",
+        "_keep_alive",
+        "_parser",
+        "_parsing",
+        "_paused",
+        "_receiver",
+        "_remaining",
+        "_request_done",
+        "_surplus",
+        "_trailers",
+        "idle_since",
+        "pool",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "ConnectionPool") -> None:
@@ -60,6 +78,8 @@ class Upstream(asyncio.Protocol):
         # For one response
         self._fresh = False
         """Nothing of it has come, and it may be of the usual shape."""
+        self._remaining = 0
+        """Bytes still to come of the body of such an answer; the parser sees none of them."""
         self._parsing: ResponseHead | None = None
         self._interims: list[ResponseHead] = []
         self._head: ResponseHead | None = None
@@ -88,6 +108,7 @@ class Upstream(asyncio.Protocol):
         self._for_head = head.method == b"HEAD"
         self._request_done = ended
         self._fresh = not self._for_head
+        self._remaining = 0
         self._delivered = self._complete = self._surplus = False
         self._head = None
         if head.chunked:
@@ -151,13 +172,14 @@ class Upstream(asyncio.Protocol):
             # A pod that talks unasked, or goes on after its answer: nothing it says can be trusted.
             self.transport.abort()
             return
+        if self._remaining:
+            self._go_on(receiver, data)
+            return
         if self._fresh:
             self._fresh = False
-            answer = quick.response(data)
-            if answer is not None:
-                self._keep_alive = True
-                self._finish()
-                receiver.on_head(answer[0], answer[1], NO_TRAILERS, ended=True)
+            found = quick.response(data)
+            if found is not None:
+                self._begin(receiver, data, *found)
                 return
         error: GatewayError | None = None
         try:
@@ -169,6 +191,32 @@ class Upstream(asyncio.Protocol):
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
             self._surplus = True
         self._deliver(error)
+
+    def _begin(self, receiver: Receiver, data: bytes, head: ResponseHead, body: int) -> None:
+        """An answer of the usual shape, whose body begins at `body` and has a known length."""
+        missing = body + head.content_length - len(data)
+        if missing:
+            self._head = head
+            self._delivered = True
+            self._remaining = missing
+            receiver.on_head(head, data[body:], NO_TRAILERS, ended=False)
+        else:
+            self._keep_alive = True
+            self._finish()
+            receiver.on_head(head, data[body:], NO_TRAILERS, ended=True)
+
+    def _go_on(self, receiver: Receiver, data: bytes) -> None:
+        """More of such a body: nothing in it needs to be looked at."""
+        missing = self._remaining - len(data)
+        if missing > 0:
+            self._remaining = missing
+            receiver.on_data(data, NO_TRAILERS, ended=False)
+            return
+        self._remaining = 0
+        self._keep_alive = True
+        self._surplus = missing < 0
+        self._finish()
+        receiver.on_data(data[:missing] if missing else data, NO_TRAILERS, ended=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
