@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: up demo test check unit lint format clean help
+.PHONY: up demo test bench unit lint format clean help
 
 help:
 	@echo "make up      run the demo: a gateway, an autoscaler and two versions of a small model"
 	@echo "make demo    the same with a load beside it, told as a timeline"
 	@echo "make test    every check"
+	@echo "make bench   time the hot path and the cores, piece by piece"
 	@echo "make format  write the code in its one format"
 
 up: $(RUN_READY)
@@ -30,6 +31,9 @@ lint: $(DEV_READY)
 
 unit: $(DEV_READY)
 	$(BIN)/pytest -n 2
+
+bench: $(DEV_READY)
+	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds -p no:randomly
 
 format: $(DEV_READY)
 	$(BIN)/ruff format .

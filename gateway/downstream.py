@@ -15,7 +15,7 @@ from gateway.exchange import Exchange
 from gateway.gateway import Gateway
 from gateway.http1 import BODYLESS, SWITCH_LINES, ResponseHead, chunk, last_chunk
 from gateway.reader import Incoming, RequestReader
-from gateway.transports import reset
+from gateway.sockets import reset_connection
 from gateway.tunnel import Tunnel
 
 KEEP_ALIVE_SECONDS = 75.0
@@ -274,7 +274,7 @@ class Downstream(asyncio.Protocol):
         """Break the connection so that the client cannot take what it has for the whole: a reset, not an end."""
         self._exchange = self._current = None
         self._closing = True
-        reset(self.transport)
+        reset_connection(self.transport)
 
     def pause(self) -> None:
         self._blocked = True

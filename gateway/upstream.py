@@ -21,12 +21,13 @@ from gateway.http1 import (
     field_line,
     last_chunk,
 )
+from gateway.sockets import reset_connection
 from gateway.streams import Receiver
-from gateway.transports import reset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_VERSIONS = frozenset(("1.1", "1.0"))
 IDLE_SECONDS = 4.0
 """A pooled connection is not used after this long: uvicorn and Node close theirs after 5 s, and a request must not cross that."""
 MOST_IDLE = 256
@@ -136,7 +137,7 @@ class Upstream(asyncio.Protocol):
         """Drop the request: the pod sees its connection close, or, if it was switched, break."""
         self._receiver = None
         if isinstance(self._parser, _Bytes):
-            reset(self.transport)
+            reset_connection(self.transport)
         else:
             self.transport.abort()
 
@@ -185,7 +186,7 @@ class Upstream(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._on_switch(receiver.switches_to, data[upgrade.args[0] :])
+            self._on_switch(data[upgrade.args[0] :])
         except httptools.HttpParserError as failure:
             if not self._complete:
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
@@ -254,7 +255,7 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
-            if not self._complete and RESPONSE_FIELDS[name] == KEEP:
+            if not self._complete and RESPONSE_FIELDS[name] == KEEP and name.lower() not in self._head.named:
                 self._trailers.append(field_line(name, value.rstrip(b" \t")))
             return
         head = self._parsing
@@ -275,10 +276,13 @@ class Upstream(asyncio.Protocol):
             head.drop_named()
         if self._head is not None:
             self._surplus = True
-        elif head.status < 100 or head.status == 101:
+        elif self._parser.get_http_version() not in _VERSIONS:
+            head.blame("the pod answered in another version than HTTP/1.1 and HTTP/1.0")
+            self._head = head
+        elif head.status < 100 or (head.status == 101 and not self._asked_to_switch(head)):
             head.blame(f"the pod answered with status {head.status}, which nobody asked for")
             self._head = head
-        elif head.status < 200:
+        elif head.status < 200 and head.status != 101:
             self._interims.append(head)
         else:
             self._head = head
@@ -292,14 +296,20 @@ class Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._head is not None and not self._complete:
             self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
+            # A coding in HTTP/1.0 is faulty framing (RFC 9112, 6.1).
+            faulty = self._head.chunked and self._parser.get_http_version() == "1.0"
+            self._keep_alive = self._parser.should_keep_alive() and not faulty
 
-    def _on_switch(self, wanted: bytes, rest: bytes) -> None:
-        """The pod switches protocols. If it was asked for this one, what follows is an answer's body that ends with its connection."""
+    def _asked_to_switch(self, head: ResponseHead) -> bool:
+        wanted = self._receiver.switches_to if self._receiver is not None else b""
+        return wanted != b"" and head.upgrade == wanted and bool(self._parser.should_upgrade())
+
+    def _on_switch(self, rest: bytes) -> None:
+        """The pod switches protocols. If it was asked to, what follows is an answer's body that ends with its connection."""
         head = self._head
-        if head is None or head.status != 101 or not wanted or head.upgrade != wanted:
+        if head is None or head.status != 101 or head.fault is not None:
+            self._surplus = True  # or a fault of the answer's head
             return
-        head.fault = None
         head.content_length, head.chunked = -1, False
         self._complete = False
         self._parser = _Bytes(self)
@@ -319,7 +329,7 @@ class Upstream(asyncio.Protocol):
         if head is not None:
             if head.fault is not None:
                 error = GatewayError(UPSTREAM_INVALID, head.fault)
-            elif self._for_head and not self._complete:
+            elif self._for_head and (data or not self._complete):
                 self._end_without_body(head, data)
                 data = b""
             ended = self._complete and error is None

@@ -75,6 +75,8 @@ class Transport:
         self.socket = Socket()
         self.written = b""
         self.room: int | None = None
+        self.unsent = 0
+        """Bytes that the other side has not taken."""
         self.reading = True
         self.calls: list[str] = []
         self.eof = False
@@ -85,6 +87,9 @@ class Transport:
 
     def get_extra_info(self, name: str) -> Any:
         return {"peername": self.peer, "socket": self.socket}[name]
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def write(self, data: bytes) -> None:
         assert type(data) is bytes
@@ -217,8 +222,10 @@ def read_answers(data: bytes, methods: Iterable[bytes], *, closed: bool = False)
 
     Raises h11.RemoteProtocolError when they are not valid HTTP, or more than what was asked for.
     """
-    answers = []
+    answers: list[Answer] = []
     for method in methods:
+        if not data:
+            return answers
         connection = h11.Connection(h11.CLIENT)
         connection.send(h11.Request(method=method, target="/", headers=[("host", "a")]))
         connection.send(h11.EndOfMessage())

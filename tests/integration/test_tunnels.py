@@ -374,6 +374,7 @@ async def test_pipelined_requests_of_a_half_closed_client_are_all_answered() -> 
 
 # -- Tidegate as its users run it
 
+
 @asynccontextmanager
 async def up(tmp_path: Path, **config: Any) -> AsyncIterator[tuple[Running, str]]:
     """A gateway whose pods speak WebSocket and start at the first request; and where to connect to."""
