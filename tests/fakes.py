@@ -292,7 +292,7 @@ class Client:
 
     def close(self) -> None:
         """The client's side of the connection ends in good order."""
-        if not self.protocol.eof_received():
+        if not self.transport.lost and not self.protocol.eof_received():
             self.transport.close()
         self.loop.run()
 
