@@ -494,7 +494,7 @@ def test_over_tls_a_client_that_closes_has_left() -> None:
 
 
 def test_a_half_closed_connection_is_not_read_again() -> None:
-    """asyncio would tell of its end a second time."""
+    """The loop would tell of its end a second time."""
     world = half_closing()
     client = world.client().send(GET, b"x" * (AHEAD_MOST + 1))
     assert client.transport.calls == ["pause"]

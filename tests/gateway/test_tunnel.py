@@ -154,17 +154,16 @@ def play(before: bytes, early: bytes, answer: bytes, cut: int, answer_cut: int) 
         ]
     ),
     st.lists(st.sampled_from(TALK), max_size=4).map(b"".join),
-    st.integers(1, 80),
-    st.integers(1, 40),
+    st.tuples(st.integers(1, 80), st.integers(1, 40)),
 )
 def test_however_the_input_is_cut_both_sides_get_the_same(
-    before: bytes, early: bytes, answer: bytes, more: bytes, cut: int, answer_cut: int
+    before: bytes, early: bytes, answer: bytes, more: bytes, cuts: tuple[int, int]
 ) -> None:
     """A request before the offer, bytes ahead of the answer, and an answer with bytes behind it."""
     if answer == SWITCH:
         answer += more
     whole = play(before, early, answer, 1 << 20, 1 << 20)
-    assert play(before, early, answer, cut, answer_cut) == play(before, early, answer, 1, 1) == whole
+    assert play(before, early, answer, *cuts) == play(before, early, answer, 1, 1) == whole
 
 
 def test_an_offer_behind_another_request_waits_for_its_turn() -> None:
@@ -230,6 +229,8 @@ def test_a_refusal_that_streams_is_an_answer_like_any_other() -> None:
         pytest.param(SWITCH.replace(b"websocket", b"websocket, h2c"), id="two protocols"),
         pytest.param(SWITCH.replace(b"Upgrade: websocket\r\n", b""), id="no protocol"),
         pytest.param(SWITCH.replace(b"Connection: Upgrade\r\n", b""), id="no Connection"),
+        pytest.param(SWITCH.replace(b"HTTP/1.1", b"HTTP/2.0"), id="another version"),
+        pytest.param(SWITCH.replace(b"Keep-Alive: 5", b"Transfer-Encoding: gzip"), id="another coding"),
     ],
 )
 def test_a_101_that_says_something_else_is_502(answer: bytes) -> None:
@@ -243,12 +244,13 @@ def test_a_101_that_says_something_else_is_502(answer: bytes) -> None:
     world.assert_at_rest()
 
 
+@pytest.mark.parametrize("answer", [SWITCH, SWITCH.replace(b"websocket", b"")])
 @pytest.mark.parametrize("request_", [GET, b"GET /a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n"])
-def test_a_101_that_nobody_asked_for_is_502(request_: bytes) -> None:
-    """An Upgrade that Connection does not name is no offer."""
+def test_a_101_that_nobody_asked_for_is_502(request_: bytes, answer: bytes) -> None:
+    """An Upgrade that Connection does not name is no offer, and one of nothing grants nothing."""
     world = World()
     client = world.client().send(request_)
-    world.link.say(SWITCH + b"hello")
+    world.link.say(answer + b"hello")
     assert (client.answer().status, world.reasons) == (502, {"upstream_invalid": 1})
 
 

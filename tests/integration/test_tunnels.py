@@ -346,10 +346,11 @@ async def test_a_half_closed_client_gets_its_answer_where_the_route_says_so() ->
             await plane.pod(handle)
             client = await plane.connect()
             client.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            client.writer.write_eof()
             await asked.wait()
+            client.writer.write_eof()
             if half_close:
-                await asyncio.sleep(0)
+                (gateways_end,) = plane.gateway.clients
+                await eventually(lambda end=gateways_end: end._half_closed)
                 assert plane.backend.in_flight == 1
             else:
                 await eventually(lambda plane=plane: plane.codes == {499: 1})
@@ -452,4 +453,4 @@ async def test_a_drain_ends_quiet_tunnels_and_waits_for_busy_ones(tmp_path: Path
         assert await waiting == 1006
         await says(busy, "last words")
         assert await closed(busy) == 1006
-        assert await running.end() == 0
+        assert await asyncio.to_thread(running.process.wait, 20) == 0
