@@ -114,9 +114,10 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Read on; after the end, nothing."""
-        if self._remaining:
-            data = self._go_on(data)
         while data and not self.ended:
+            if self._remaining:
+                data = self._go_on(data)
+                continue
             before = self._parsing
             self._small = before is None and len(data) <= self._limits.size
             try:
@@ -124,7 +125,8 @@ class RequestReader:
             except httptools.HttpParserUpgrade as upgrade:
                 if self.ended:
                     return
-                data = self._on_offer(data[upgrade.args[0] :])
+                self._on_offer()
+                data = data[upgrade.args[0] :]
                 continue
             except httptools.HttpParserError as failure:
                 if not self.ended:
@@ -268,15 +270,14 @@ class RequestReader:
         else:
             self.give_up(error)
 
-    def _on_offer(self, rest: bytes) -> bytes:
-        """The client offers to switch protocols; the parser ended the message at its head. Returns what is still to be parsed."""
+    def _on_offer(self) -> None:
+        """The client offers to switch protocols; the parser ended the message at its head. A body may still be to be read."""
         incoming = self.inbox[-1]
         head = incoming.head
         if incoming.error is not None:
             self._end()
         elif head.opens_websocket:
-            self._take_up(incoming, rest)
-            return b""
+            self._take_up(incoming)
         elif head.has_body:
             head.keep_alive = False
             self._begun = True
@@ -289,15 +290,12 @@ class RequestReader:
             self._end()
         else:
             self._parser = httptools.HttpRequestParser(self)
-        return rest
 
-    def _take_up(self, incoming: Incoming, rest: bytes) -> None:
+    def _take_up(self, incoming: Incoming) -> None:
         """Whatever the pod will say to the offer: from here on nothing is parsed as a request."""
         self.offer = self._incoming = incoming
         incoming.complete = False
         incoming.head.lines.append(SWITCH_LINES)
-        if rest:
-            incoming.body.append(rest)
         self._remaining = sys.maxsize
 
     def _judge(self, head: RequestHead, version: str) -> GatewayError | None:

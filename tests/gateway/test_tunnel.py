@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.backend import Limits
 from gateway.downstream import KEEP_ALIVE_SECONDS, LINGER_SECONDS
 from gateway.exchange import HELD_MOST
+from gateway.http1 import ResponseHead
 from gateway.terms import Timeouts
 from gateway.tunnel import PARTING_SECONDS, QUIET_SECONDS
 from tests.fakes import Client, Pod, World, read_request, settle
@@ -662,6 +663,18 @@ def test_a_drain_does_not_take_a_slow_side_for_a_quiet_tunnel(slow: str) -> None
     world.advance(QUIET_SECONDS + 0.1)
     client.protocol.shut()
     assert client.transport.end == "close"
+
+
+@pytest.mark.parametrize("status", [101, 200])
+def test_an_answer_that_comes_too_late_is_not_given(status: int) -> None:
+    """Nor is a tunnel opened that nobody wants any more."""
+    world = World()
+    client = world.client().send(OFFER + b"early")
+    tunnel: Any = client.protocol._exchange
+    client.vanish()
+    tunnel.on_head(ResponseHead(status), b"", [], ended=False)
+    assert (client.received, world.codes) == (b"", {499: 1})
+    world.assert_at_rest()
 
 
 def test_once_over_it_hears_nothing() -> None:
