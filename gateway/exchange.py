@@ -41,6 +41,8 @@ class Exchange(Retrying):
 
     __slots__ = ("_begun", "_cold", "_counted", "_dialling", "_status", "_traffic", "_trailers")
 
+    switches_to = b""
+
     def __init__(self, gateway: Gateway, client: ClientStream, head: RequestHead) -> None:
         self.scheduled = inf
         self._gateway = gateway
@@ -128,8 +130,8 @@ class Exchange(Retrying):
             self._keep(data)
         self._expect_progress()
 
-    def on_gone(self) -> None:
-        """The client has left."""
+    def on_gone(self, *, broken: bool = False) -> None:  # noqa: ARG002  # to an Exchange it is the same
+        """The client has left, in good order or by breaking its connection."""
         client, self._client = self._client, None
         if self._over or client is None:
             return
@@ -142,6 +144,16 @@ class Exchange(Retrying):
             self._pod.resume()
             return
         self._finish(CLIENT_CLOSED.status, CLIENT_CLOSED, now)
+
+    @property
+    def switched(self) -> bool:
+        """It is a tunnel now: its end is in order whenever it comes."""
+        return False
+
+    @property
+    def half_close(self) -> bool:
+        """A client that closes its own side still wants the answer."""
+        return self._ref is not None and self._ref.half_close
 
     def on_blocked(self) -> None:
         """The client reads more slowly than the pod writes."""

@@ -30,6 +30,12 @@ class ClientStream(Timed, Protocol):
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Go on with the answer."""
 
+    def switch(self, head: ResponseHead, data: bytes, extra: bytes) -> None:
+        """Grant what the client offered, with a 101: from here on `send` passes bytes on as they are."""
+
+    def end(self) -> None:
+        """End a connection that was switched: what was written is still sent, and what comes is thrown away."""
+
     def reset(self) -> None:
         """Break off, so that the client cannot take what it has for the whole."""
 
@@ -57,6 +63,9 @@ class PodStream(Protocol):
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Go on with the request's body."""
 
+    def end(self) -> None:
+        """End a connection that was switched: what was written is still sent. The pod's own end is still told."""
+
     def reset(self) -> None:
         """Drop the request: the pod notices."""
 
@@ -68,6 +77,9 @@ class PodStream(Protocol):
 
 class Receiver(Protocol):
     """The Exchange, as the pod's stream calls it."""
+
+    switches_to: bytes
+    """The protocol that the pod may switch to with a 101; empty: none."""
 
     def on_interim(self, head: ResponseHead) -> None: ...
     def on_head(self, head: ResponseHead, data: bytes, trailers: list[bytes], *, ended: bool) -> None: ...

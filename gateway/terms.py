@@ -39,6 +39,8 @@ class BackendRef(Generic[R]):
     """Bytes that a request's body may have; 0: no limit."""
     expose_backend: bool = False
     """Tell the client which Backend answered (`x-tidegate-backend`)."""
+    half_close: bool = False
+    """A client that closes its sending side after its whole request still gets the answer."""
     traffic: Traffic | None = None
     """Where its requests are counted: looked up by the first of them, on the event loop."""
 

@@ -23,7 +23,7 @@ from gateway.http1 import (
     last_chunk,
 )
 from gateway.retries import Failure
-from gateway.sockets import Lookout, unread
+from gateway.sockets import Lookout, reset_connection, unread
 from gateway.streams import Receiver
 from gateway.tcpinfo import unseen
 
@@ -141,10 +141,23 @@ class Upstream:
             self._written += len(framed)
             self.transport.write(framed)
 
+    def end(self) -> None:
+        """Send what was written, then close our side; what the pod says and its own end are still told."""
+        self.resume()
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
     def reset(self) -> None:
-        """Drop the request: the pod sees its connection close."""
+        """Drop the request: the pod sees its connection close, or, if it was switched, break."""
         self._receiver = None
-        self.transport.abort()
+        if isinstance(self._parser, _Bytes):
+            reset_connection(self.transport)
+        else:
+            self.transport.abort()
 
     def abandon(self) -> None:
         """Close it if it was ever opened."""
@@ -191,8 +204,8 @@ class Upstream:
         error: GatewayError | None = None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._surplus = True  # or a fault of the answer's head
+        except httptools.HttpParserUpgrade as upgrade:
+            self._on_switch(data[upgrade.args[0] :])
         except httptools.HttpParserError as failure:
             if not self._complete:
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
@@ -324,10 +337,10 @@ class Upstream:
         elif self._parser.get_http_version() not in _VERSIONS:
             head.blame("the pod answered in another version than HTTP/1.1 and HTTP/1.0")
             self._head = head
-        elif head.status < 100 or head.status == 101:
+        elif head.status < 100 or (head.status == 101 and not self._asked_to_switch(head)):
             head.blame(f"the pod answered with status {head.status}, which nobody asked for")
             self._head = head
-        elif head.status < 200:
+        elif head.status < 200 and head.status != 101:
             self._interims.append(head)
         else:
             self._head = head
@@ -346,6 +359,22 @@ class Upstream:
             faulty = self._head.chunked and self._parser.get_http_version() == "1.0"
             self._keep_alive = self._parser.should_keep_alive() and not faulty
             self._overhead = self._got = 0
+
+    def _asked_to_switch(self, head: ResponseHead) -> bool:
+        wanted = self._receiver.switches_to if self._receiver is not None else b""
+        return wanted != b"" and head.upgrade == wanted and bool(self._parser.should_upgrade())
+
+    def _on_switch(self, rest: bytes) -> None:
+        """The pod switches protocols. If it was asked to, what follows is an answer's body that ends with its connection."""
+        head = self._head
+        if head is None or head.status != 101 or head.fault is not None:
+            self._surplus = True  # or a fault of the answer's head
+            return
+        head.content_length, head.chunked = -1, False
+        self._complete = False
+        self._parser = _Bytes(self)
+        if rest:
+            self._body.append(rest)
 
     def _deliver(self, error: GatewayError | None) -> None:
         """Hand over what one read brought, in the order in which it came."""
@@ -413,6 +442,13 @@ class Upstream:
 
 def _protocol(connection: Upstream) -> asyncio.Protocol:
     return cast("asyncio.Protocol", connection)
+
+
+class _Bytes:
+    """Stands in for the parser where there is nothing to parse."""
+
+    def __init__(self, connection: Upstream) -> None:
+        self.feed_data = connection.on_body
 
 
 class ConnectionPool:

@@ -111,6 +111,7 @@ class Transport:
     def write(self, data: bytes) -> None:
         assert type(data) is bytes
         assert not self.lost, "written to a connection that is lost"
+        assert not self.eof, "written after the end"
         self.written += data
         if not self.deaf and self.socket is not None:
             self.socket.acknowledged += len(data)
@@ -310,7 +311,7 @@ class Client:
 
     def close(self) -> None:
         """The client's side of the connection ends in good order."""
-        if not self.protocol.eof_received():
+        if not self.transport.lost and not self.protocol.eof_received():
             self.transport.close()
         self.loop.run()
 

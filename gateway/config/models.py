@@ -246,6 +246,8 @@ class RouteConfig(Section):
     retries: RetryOverrides = shared(RetryOverrides())
     expose_backend: bool = False
     """Tell the client which Backend answered, in `x-tidegate-backend`."""
+    half_close: bool = False
+    """Answer a client that closes its sending side after its whole request; otherwise it counts as having left. Not over TLS."""
 
     @field_validator("hosts")
     @classmethod

@@ -41,6 +41,7 @@ def _ref(config: Config, route: RouteConfig, name: str, backend: Backend[R]) -> 
         resolve_retries(config.defaults.retries, config.backends[name], route),
         body_limit=config.defaults.body_limit if route.body_limit is None else route.body_limit,
         expose_backend=route.expose_backend,
+        half_close=route.half_close,
     )
 
 

@@ -24,6 +24,7 @@ routes:
     timeouts: {idle: 3s}
     retries: {on: [], methods: [POST]}
     expose_backend: true
+    half_close: true
   - {name: rest, split: {b: 1}}
 """
 
@@ -40,9 +41,9 @@ def test_a_table_matches_and_splits_as_the_file_says(loaded: Callable[[str], Con
     assert route is not None
     assert (route.name, route.split.weights) == ("r", {"a": 9, "b": 1})
     refs = [route.choose() for _ in range(10)]
-    assert {(ref.backend.name, ref.route, ref.expose_backend) for ref in refs} == {
-        ("a", "r", True),
-        ("b", "r", True),
+    assert {(ref.backend.name, ref.route, ref.expose_backend, ref.half_close) for ref in refs} == {
+        ("a", "r", True, True),
+        ("b", "r", True, True),
     }
     other = table.match(b"other.org", b"/v1/iris")
     assert other is not None
