@@ -150,6 +150,10 @@ class Downstream(Intake):
         else:
             self._act()
 
+    @property
+    def choked(self) -> bool:
+        return self._choked
+
     def _leave(self, *, broken: bool = False) -> None:
         exchange, self._exchange = self._exchange, None
         self._current = None

@@ -187,6 +187,8 @@ class Exchange(Retrying):
         if waiter is not None and waiter.cold:
             self._cold = now - self._begun
         self._bind(endpoint, now)
+        if self._tries is not None:
+            self._mind_client()
 
     def refused(self, error: GatewayError) -> None:
         """Waited in vain; the Backend has let go of it already."""
@@ -292,6 +294,8 @@ class Exchange(Retrying):
         else:
             self._dialling = None
             self._send(pod, self._gateway.now(), reused=False)
+            if self._tries is not None:
+                self._mind_client()
 
     def _send(self, pod: PodStream, now: float, *, reused: bool) -> None:
         client = self._client

@@ -1,8 +1,8 @@
 """May a request that a pod failed go to a pod once more? What a Route allows, and the record of one request's failed tries.
 
 Core. What costs the pods nothing is always tried again: a connection that was refused, and a kept connection that its pod had closed.
-Everything else is asked of the RetryPolicy, happens once per request, and takes from the Backend's budget, so that retries
-never feed an outage. `upstream` tells how a connection was lost, `exchange` asks and acts; nothing here sends anything.
+A kept connection of which that is not certain leaves a request its retry, but takes from the Backend's budget. Everything else is asked of
+the RetryPolicy, happens once per request, and takes from the budget as well, so that retries never feed an outage. `upstream` tells how a connection was lost, `exchange` asks and acts; nothing here sends anything.
 """
 
 from dataclasses import dataclass
@@ -83,11 +83,16 @@ class Tries:
         self._budgeted = False
 
     def connect(self, endpoint: Endpoint, failure: Failure) -> bool:
-        """No connection came about. Nothing was sent, so that the method does not matter, and the pods have no work from it."""
+        """No connection came about. Nothing was sent, so that the method does not matter. One that did not come in time has held a slot
+        all that time, and counts as the one retry.
+        """
         self._refusals += 1
         self.failed.append(endpoint)
-        allowed = failure is Failure.REFUSED or "connect" in self._policy.on
-        return allowed and self._refusals < REFUSED_MOST
+        if self._refusals == REFUSED_MOST:
+            return False
+        return failure is Failure.REFUSED or (
+            "connect" in self._policy.on and not self._retried and self._spend()
+        )
 
     def lost(self, endpoint: Endpoint, failure: Failure, method: bytes) -> bool:
         """The connection was lost. Of two pods at most, so that a request which kills its pod does not kill them all."""
@@ -103,7 +108,8 @@ class Tries:
         elif not self.dying:
             return False
         if failure is Failure.STALE:
-            return True
+            # Most likely closed for its idleness; but pods that die under load look the same.
+            return self._draw()
         # The same pod again is no other try: nobody had read the first one, or the second.
         return "reset" in self._policy.on and (self.dying or not self._retried) and self._spend()
 
@@ -129,7 +135,11 @@ class Tries:
             self._backend.end_retry()
 
     def _spend(self) -> bool:
+        """Make it the one retry."""
         self._retried = True
+        return self._draw()
+
+    def _draw(self) -> bool:
         if not self._budgeted:
             self._budgeted = self._backend.begin_retry(self._policy.budget)
         return self._budgeted

@@ -65,10 +65,10 @@ class Retrying(Bodies):
     def _on_refused(self, endpoint: "Endpoint", failure: Failure, why: str) -> None:
         """No connection came about; the Endpoint gets nothing new until it accepts again."""
         backend, tries = self._backend, self._tried()
-        if self._over or backend is None or tries is None:
+        if self._over or backend is None:
             return
         self._gateway.suspect(backend, endpoint)
-        if tries.connect(endpoint, failure):
+        if tries is not None and tries.connect(endpoint, failure):
             self._try_again(failure)
         else:
             self.fail(GatewayError(CONNECT_FAILED, f"{endpoint.host}:{endpoint.port}: {why}"))
@@ -116,6 +116,11 @@ class Retrying(Bodies):
         self._due = inf
         self._gateway.hand_out(granted, now)
         self._gateway.waits(backend)
+
+    def _mind_client(self) -> None:
+        """A client that does not read what the pod before sent (1xx) has said so to that pod alone: the next one pauses as well."""
+        if self._pod is not None and self._client is not None and self._client.choked:
+            self._pod.pause()
 
     # -- what was sent
 

@@ -19,6 +19,10 @@ class ClientStream(Timed, Protocol):
     origin: Origin
     """Where the request comes from."""
 
+    @property
+    def choked(self) -> bool:
+        """The client has not yet taken what was written; `on_blocked` has said so, and says it once."""
+
     def interim(self, head: ResponseHead) -> None:
         """Pass on a 1xx answer."""
 

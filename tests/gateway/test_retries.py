@@ -50,9 +50,14 @@ def test_a_refused_connection_is_always_tried_again_on_three_pods_at_most(policy
     assert request.tries.failed == request.pods[:3]
 
 
-def test_a_connection_that_does_not_come_in_time_is_tried_again_when_the_policy_says_connect() -> None:
-    """It has cost the client its time already."""
-    assert Request(backend_of(2)).tries.connect(Endpoint("a", "h", 1), Failure.LATE)
+def test_a_connection_that_does_not_come_in_time_is_tried_again_once_when_the_policy_says_connect() -> None:
+    """It has cost the client its time already, and is the one retry."""
+    request = Request(backend_of(4))
+    assert request.tries.connect(request.pods[0], Failure.LATE)
+    assert request.tries.connect(request.pods[1], Failure.REFUSED)
+    assert not request.answered(503, pod=2)
+    late = Request(backend_of(4))
+    assert [late.tries.connect(pod, Failure.LATE) for pod in late.pods[:2]] == [True, False]
     assert not Request(backend_of(2), NOTHING).tries.connect(Endpoint("a", "h", 1), Failure.LATE)
 
 
@@ -184,6 +189,30 @@ def test_what_can_never_be_sent_again_is_known(policy: RetryPolicy, method: byte
 # -- the budget
 
 
+@pytest.mark.parametrize("failure", [Failure.LATE, Failure.STALE, Failure.RESET])
+def test_whatever_may_cost_the_pods_something_takes_from_the_budget(failure: Failure) -> None:
+    """When many fail at once, most of them end there."""
+    backend = backend_of(2)
+    requests = [Request(backend) for _ in range(5)]
+    tried = [
+        request.tries.connect(request.pods[0], failure) if failure is Failure.LATE else request.lost(failure)
+        for request in requests
+    ]
+    assert tried == [True] * 3 + [False] * 2
+    for request in requests:
+        request.tries.over()
+    assert backend._retrying == 0
+
+
+def test_what_costs_them_nothing_does_not() -> None:
+    """Though all the pods restart at once."""
+    backend = backend_of(2)
+    requests = [Request(backend) for _ in range(9)]
+    assert all(request.lost(Failure.UNSEEN, method=b"POST") for request in requests)
+    assert all(request.tries.connect(request.pods[0], Failure.REFUSED) for request in requests)
+    assert (backend._retrying, backend.stats.retries_denied) == (0, 0)
+
+
 def test_three_retries_are_allowed_however_few_requests_there_are() -> None:
     """And each is given back once."""
     backend = backend_of(2)
@@ -237,6 +266,8 @@ class Laws(RuleBasedStateMachine):
         before = self._under_way()
         if failure == "connect":
             allowed = tries.connect(endpoint, Failure.REFUSED)
+        elif failure == "late":
+            allowed = tries.connect(endpoint, Failure.LATE)
         elif failure == "503":
             allowed = tries.answered(endpoint, 503, b"GET")
         else:
@@ -258,7 +289,10 @@ class Laws(RuleBasedStateMachine):
         return sum(tries._budgeted for tries in self.tried)
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), failure=st.sampled_from(["connect", "503", "unseen", "stale", "reset", "broken"]))
+    @rule(
+        data=st.data(),
+        failure=st.sampled_from(["connect", "late", "503", "unseen", "stale", "reset", "broken"]),
+    )
     def fail(self, data: Any, failure: str) -> None:
         self._fail(data, failure)
 

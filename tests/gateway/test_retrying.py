@@ -264,14 +264,27 @@ def test_a_503_is_asked_of_another_pod_and_the_client_sees_one_answer() -> None:
     world.assert_at_rest()
 
 
-def test_a_503_whose_body_is_to_come_is_broken_off() -> None:
-    """Nobody waits for it."""
+@pytest.mark.parametrize(
+    "begun",
+    [
+        BUSY[:-2],
+        b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbu",
+        b"HTTP/1.1 503 Busy\r\n\r\nbu",
+    ],
+    ids=["length", "chunks", "until close"],
+)
+def test_a_503_whose_body_is_to_come_is_broken_off(begun: bytes) -> None:
+    """Nobody waits for it, and what of it still comes reaches nobody, however it is framed."""
     world = World(pods=2)
     client = world.client().send(GET)
-    world.link.say(BUSY[:-1])
+    world.link.protocol.data_received(begun)
+    world.link.protocol.data_received(b"sy\r\n0\r\n\r\n")
+    world.loop.run()
     assert world.link.transport.end == "abort"
     world.pods[1].last.say(OK)
-    assert status_of(client, b"GET") == (200, {"503": 1})
+    assert (client.answer().status, client.answer().body) == (200, b"ok")
+    assert world.backend.stats.retries == {"503": 1}
+    world.assert_at_rest()
 
 
 @pytest.mark.parametrize(
@@ -330,6 +343,73 @@ def test_an_upload_that_one_pod_turned_down_goes_on_to_the_other() -> None:
     assert body_of(world.pods[1].last) == b"hello"
     world.pods[1].last.say(OK)
     assert client.answer(b"PUT").status == 200
+    world.assert_at_rest()
+
+
+async def test_a_body_half_sent_waits_for_the_next_pod() -> None:
+    """Its pod died without a word and took no more of it; the client is read on once another pod is there."""
+    world = World(idle=0)
+    client = world.client().send(PUT[:-3])
+    await settle()
+    link = world.link
+    link.transport.room = 1
+    client.send(b"l")
+    world.pod.refuse()
+    link.hang_up(ConnectionResetError())
+    await settle()
+    assert (world.backend.breaker.queued, client.transport.reading) == (1, False)
+    world.pods.append(Pod(world.loop, 2))
+    world.publish()
+    await settle()
+    client.send(b"lo")
+    assert body_of(world.pods[1].last) == b"hello"
+    world.pods[1].last.say(OK)
+    assert status_of(client, b"PUT") == (200, {"reset": 1, "connect": 1})
+    assert world.gateway.buffered.held == 0
+    world.assert_at_rest()
+
+
+def test_a_body_for_which_there_is_no_more_room_goes_on_but_not_again() -> None:
+    """It streams as before; only the other try is gone."""
+    world = World()
+    world.gateway.buffered.bound = 3
+    link = deaf(world)
+    client = world.client().send(POST[:-1])
+    client.send(b"o")
+    assert (body_of(link), world.gateway.buffered.held) == (b"hello", 0)
+    link.hang_up()
+    assert status_of(client) == (502, {})
+    world.assert_at_rest()
+
+
+# -- a client that does not read
+
+
+def hint(client: Client, world: World) -> None:
+    """Tell a client that takes nothing more of a 1xx."""
+    client.transport.room = 1
+    world.link.say(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    assert not world.link.transport.reading
+
+
+@pytest.mark.parametrize("idle", [1, 0], ids=["kept connection", "new connection"])
+async def test_the_next_pod_pauses_as_the_one_before_did(idle: int) -> None:
+    """The client says only once that it takes no more, and that it does again."""
+    world = World(pods=2, idle=idle)
+    client = world.client().send(GET)
+    await settle()
+    hint(client, world)
+    if idle:
+        world.link.say(BUSY)
+    else:
+        world.link.hang_up(ConnectionResetError())
+    await settle()
+    next_pod = world.pods[1].last
+    assert not next_pod.transport.reading
+    client.transport.drain()
+    assert next_pod.transport.reading
+    next_pod.say(OK)
+    assert client.answer().status == 200
     world.assert_at_rest()
 
 

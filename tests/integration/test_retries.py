@@ -174,3 +174,60 @@ async def test_a_503_is_answered_by_the_other_pod() -> None:
                 assert (response.status, await response.read()) == (200, b"ok")
         assert plane.backend.stats.retries["503"] > 0
         assert first.accepted == 1
+
+
+@on_both_loops
+async def test_a_503_that_is_still_streaming_is_dropped_and_its_pod_notices() -> None:
+    """Nothing of it reaches the client; an upload that is half sent goes on to the other pod."""
+    begun, another, dropped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def busy(connection: Connection) -> None:
+        await connection.head()
+        begun.set()
+        await another.wait()
+        connection.say(b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n")
+        try:
+            while await connection.reader.read(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        dropped.set()
+
+    async with running() as plane:
+        await plane.pod(busy)
+        client = await plane.connect()
+        client.say(b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+        await asyncio.wait_for(begun.wait(), 5)
+        await plane.pod(answering)
+        another.set()
+        await asyncio.wait_for(dropped.wait(), 5)
+        await eventually(lambda: plane.backend.stats.retries == {"503": 1})
+        client.say(b"llo")
+        assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+        assert await client.exactly(2) == b"ok"
+        client.close()
+
+
+@on_both_loops
+async def test_an_upload_whose_pod_dies_goes_on_to_the_next_one() -> None:
+    """Nothing of an answer had come, and the client is still sending."""
+    begun = asyncio.Event()
+
+    async def dying(connection: Connection) -> None:
+        await connection.head()
+        await connection.exactly(2)
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with running() as plane:
+        first = await plane.pod(dying)
+        client = await plane.connect()
+        client.say(b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+        await asyncio.wait_for(begun.wait(), 5)
+        await plane.pod(answering)
+        await first.kill()
+        await eventually(lambda: plane.backend.stats.retries == {"reset": 1})
+        client.say(b"llo")
+        assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+        assert await client.exactly(2) == b"ok"
+        client.close()
