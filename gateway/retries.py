@@ -1,8 +1,9 @@
 """May a request that a pod failed go to a pod once more? What a Route allows, and the record of one request's failed tries.
 
 Core. What costs the pods nothing is always tried again: a connection that was refused, and a kept connection that its pod had closed.
-A kept connection of which that is not certain leaves a request its retry, but takes from the Backend's budget. Everything else is asked of
-the RetryPolicy, happens once per request, and takes from the budget as well, so that retries never feed an outage. `upstream` tells how a connection was lost, `exchange` asks and acts; nothing here sends anything.
+Where that is not certain, a kept connection is given up for another once, if the method may be repeated. Everything else is asked of the
+RetryPolicy, happens once per request, and takes from the Backend's budget, so that retries never feed an outage. `upstream` tells how a
+connection was lost, `exchange` asks and acts; nothing here sends anything.
 """
 
 from dataclasses import dataclass
@@ -108,8 +109,8 @@ class Tries:
         elif not self.dying:
             return False
         if failure is Failure.STALE:
-            # Most likely closed for its idleness; but pods that die under load look the same.
-            return self._draw()
+            # Most likely closed for its idleness. A pod that dies under load looks the same: what it had goes to the others, once.
+            return True
         # The same pod again is no other try: nobody had read the first one, or the second.
         return "reset" in self._policy.on and (self.dying or not self._retried) and self._spend()
 
@@ -137,9 +138,6 @@ class Tries:
     def _spend(self) -> bool:
         """Make it the one retry."""
         self._retried = True
-        return self._draw()
-
-    def _draw(self) -> bool:
         if not self._budgeted:
             self._budgeted = self._backend.begin_retry(self._policy.budget)
         return self._budgeted
