@@ -17,6 +17,7 @@ from gateway.exchange import Exchange
 from gateway.gateway import Gateway
 from gateway.http1 import BODYLESS, ResponseHead, chunk, last_chunk
 from gateway.reader import Incoming, RequestReader
+from gateway.tls import hurry
 
 KEEP_ALIVE_SECONDS = 75.0
 """An idle connection is closed after this long, as nginx does."""
@@ -24,6 +25,7 @@ LINGER_SECONDS = 5.0
 """How long a client whose request was not read to its end may take to notice the answer."""
 AHEAD_MOST = 65536
 """Bytes kept of what a client sends before its last request is answered."""
+_FORWARDED = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nvia: 1.1 tidegate\r\n"
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -67,7 +69,8 @@ class Downstream(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         host = peer[0].encode() if peer else b"unknown"
-        self.forwarded = b"x-forwarded-for: %b\r\nx-forwarded-proto: http\r\nvia: 1.1 tidegate\r\n" % host
+        proto = b"http" if transport.get_extra_info("ssl_object") is None else b"https"
+        self.forwarded = _FORWARDED % (host, proto)
         self._gateway.opened(self)
         self._wait_for_head()
 
@@ -306,7 +309,10 @@ class Downstream(asyncio.Protocol):
         """The gateway drains: an idle connection closes now, a busy one after its answer."""
         if self._exchange is None and not self._reader.inbox and not self._reader.partial:
             self._closing = True
-            self.transport.close()
+            if self.transport.is_closing():
+                hurry(self.transport)
+            else:
+                self.transport.close()
 
     def __repr__(self) -> str:
         state = "closing" if self._closing else "idle" if self._exchange is None else repr(self._exchange)

@@ -292,7 +292,7 @@ class Exchange(Deadlines):
         backend = self._backend
         if self._over or backend is None:
             return
-        self._gateway.suspect(backend, endpoint)
+        self._gateway.suspect(backend, endpoint, why)
         if self._refused < REFUSED_MOST:
             self._try_again("connect")
         else:

@@ -81,7 +81,7 @@ class Gateway:
     def pool(self, endpoint: Endpoint) -> ConnectionPool:
         """An Endpoint's connections, from the first request that goes there."""
         if endpoint.pool is None:
-            endpoint.pool = ConnectionPool(endpoint.host, endpoint.port, self.loop)
+            endpoint.pool = ConnectionPool(endpoint.host, endpoint.port, self.loop, endpoint.trust)
         pool: ConnectionPool = endpoint.pool
         return pool
 
@@ -91,11 +91,11 @@ class Gateway:
             backend.nudge_due = False
             self.on_nudge(backend)
 
-    def suspect(self, backend: ModelBackend, endpoint: Endpoint) -> None:
-        """An Endpoint refused a connection: it gets nothing new until a probe gets through."""
+    def suspect(self, backend: ModelBackend, endpoint: Endpoint, refusal: str | None = None) -> None:
+        """An Endpoint refused a connection, and why: it gets nothing new until a probe gets through."""
         if endpoint.suspect:
             return
-        backend.suspect(endpoint, self.now(), suspect=True)
+        backend.suspect(endpoint, self.now(), suspect=True, refusal=refusal)
         self.waits(backend)
         self.on_suspect(backend, endpoint)
 
@@ -116,7 +116,7 @@ class Gateway:
 
     def apply(self, backend: ModelBackend, verdict: Verdict[Seeker]) -> None:
         """Tell everyone what a change of a Backend meant for them."""
-        for endpoint in verdict.gone:
+        for endpoint in (*verdict.gone, *verdict.renewed):
             if endpoint.pool is not None:
                 endpoint.pool.close()
                 endpoint.pool = None

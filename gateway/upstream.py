@@ -13,9 +13,10 @@ import httptools
 from gateway.errors import UPSTREAM_INVALID, UPSTREAM_RESET, GatewayError
 from gateway.http1 import KEEP, RESPONSE_FIELDS, RequestHead, ResponseHead, chunk, last_chunk
 from gateway.streams import Receiver
+from gateway.tls import Trust, hold_back, said_goodbye, why
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 IDLE_SECONDS = 4.0
 """A pooled connection is not used after this long: uvicorn and Node close theirs after 5 s, and a request must not cross that."""
@@ -28,8 +29,8 @@ class Upstream(asyncio.Protocol):
     """One connection to a pod."""
 
     __slots__ = (
-        "_blocked", "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_head", "_interims",
-        "_keep_alive", "_parser", "_parsing", "_paused", "_receiver", "_request_done", "_surplus",
+        "_blocked", "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_goodbye",
+        "_head", "_interims", "_keep_alive", "_parser", "_parsing", "_paused", "_receiver", "_request_done", "_surplus",
         "_trailers", "idle_since", "pool", "transport",
     )  # fmt: skip
 
@@ -44,6 +45,8 @@ class Upstream(asyncio.Protocol):
         self._paused = False
         self._blocked = False
         """The pod has not yet taken what was written."""
+        self._goodbye = pool.trust is None
+        """Its end is the pod's own; over TLS only once that has said so, since anybody can cut a connection."""
         # For one request
         self._chunked_request = False
         self._for_head = False
@@ -119,6 +122,12 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        if self.pool.trust is not None:
+            hold_back(transport)
+
+    def eof_received(self) -> None:
+        if self.pool.trust is not None:
+            self._goodbye = said_goodbye(self.transport)
 
     def data_received(self, data: bytes) -> None:
         if self._receiver is None:
@@ -145,6 +154,7 @@ class Upstream(asyncio.Protocol):
         head = self._head
         if (
             exc is None
+            and self._goodbye
             and head is not None
             and self._delivered
             and not head.chunked
@@ -277,9 +287,13 @@ class Upstream(asyncio.Protocol):
 class ConnectionPool:
     """The connections to one pod that wait for work; the last one in is the first one out, so that the others may age."""
 
-    def __init__(self, host: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, host: str, port: int, loop: asyncio.AbstractEventLoop, trust: Trust | None = None
+    ) -> None:
         self.host = host
         self.port = port
+        self.trust = trust
+        """What its connections are held to; None: they are plain."""
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.authority = self.name.encode()
         self.closed = False
@@ -305,7 +319,7 @@ class ConnectionPool:
         connection = Upstream(self)
         try:
             async with asyncio.timeout(timeout or None):
-                await self._loop.create_connection(lambda: connection, self.host, self.port)
+                await self._open(lambda: connection)
             if connection.transport.is_closing():
                 raise ConnectionResetError("closed as soon as it was open")  # noqa: TRY301  # as if refused
         except BaseException:
@@ -313,6 +327,15 @@ class ConnectionPool:
             connection.abandon()
             raise
         return connection
+
+    async def _open(self, factory: "Callable[[], Upstream]") -> None:
+        if self.trust is None:
+            await self._loop.create_connection(factory, self.host, self.port)
+            return
+        try:
+            await self._loop.create_connection(factory, self.host, self.port, **self.trust.options(self.host))
+        except OSError as error:
+            raise ConnectionError(why(error)) from error
 
     def put(self, connection: Upstream) -> None:
         """Take a connection back, or close it when there is no use for it."""

@@ -83,7 +83,7 @@ class Transport:
         self._paused = False
 
     def get_extra_info(self, name: str) -> Any:
-        return {"peername": self.peer, "socket": self.socket}[name]
+        return {"peername": self.peer, "socket": self.socket, "ssl_object": None}[name]
 
     def write(self, data: bytes) -> None:
         assert type(data) is bytes

@@ -37,7 +37,13 @@ class Admin:
         self.backends = {"iris-v1": backend}
         registry = CollectorRegistry()
         sources = Sources(
-            self.backends, Traffic("", ""), lambda: 3, self.status.reloads, Histogram(), "1.2.3"
+            self.backends,
+            Traffic("", ""),
+            lambda: 3,
+            self.status.reloads,
+            Histogram(),
+            self.status.tls,
+            "1.2.3",
         )
         registry.register(GatewayCollector(sources))
         self.app = make_app(self.status, self.backends, registry, self.hub, lambda: self.wanted)

@@ -43,7 +43,7 @@ async def watching(path: Path, known: str | None) -> AsyncIterator[Told]:
     told = Told()
 
     async def follow() -> None:
-        async for _ in watch(path, known):
+        async for _ in watch(path, known=None if known is None else [known]):
             told.tell(read(path))
 
     task = asyncio.create_task(follow())
@@ -109,7 +109,7 @@ async def test_a_change_before_the_watch_began_is_told(path: Path) -> None:
 
 async def test_a_watch_can_be_left(path: Path) -> None:
     """Closing it ends what it holds."""
-    changes = watch(path, "")
+    changes = watch(path, known=[""])
     await anext(changes)
     await changes.aclose()
     with pytest.raises(StopAsyncIteration):
