@@ -12,8 +12,8 @@ from gateway.errors import BODY_TIMEOUT, IDLE_TIMEOUT, REQUEST_TIMEOUT, RESPONSE
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
-    from gateway.routing import Timeouts
     from gateway.streams import ClientStream
+    from gateway.terms import Timeouts
 
 
 class Deadlines:

@@ -45,7 +45,7 @@ class Downstream(asyncio.Protocol):
         self.forwarded = b""
         self.scheduled = inf
         self._due = inf
-        self._reader = RequestReader()
+        self._reader = RequestReader(gateway.head_limits)
         self._closing = False
         """Nothing more is read from this client."""
         self._ahead = b""
@@ -81,9 +81,14 @@ class Downstream(asyncio.Protocol):
         if self._ahead or (self._choked if current is None else current.complete):
             self._ahead += data
             self._govern_reading()
-        else:
-            self._reader.feed(data)
-            self._act()
+            return
+        if current is None:
+            incoming = self._reader.take(data)
+            if incoming is not None:
+                self._begin(incoming)
+                return
+        self._reader.feed(data)
+        self._act()
 
     def eof_received(self) -> bool | None:
         # A client that closes its side has gone, even after a whole request; nginx takes it so as well.

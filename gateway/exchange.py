@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from gateway.stats import Traffic
+    from gateway.terms import BackendRef
 
 HELD_MOST = 65536
 """Bytes of a request's body that are kept while it waits; then the client is asked to pause."""
@@ -41,8 +42,8 @@ class Exchange(Deadlines):
     """One request on its way, from its complete head to its last byte or its failure."""
 
     __slots__ = (
-        "_backend", "_begun", "_cold", "_counted", "_dialling", "_endpoint", "_expose", "_failed", "_head", "_held",
-        "_held_bytes", "_pod", "_refused", "_resets", "_status", "_traffic", "_trailers", "_waiter",
+        "_backend", "_begun", "_cold", "_counted", "_dialling", "_endpoint", "_failed", "_head", "_held",
+        "_held_bytes", "_pod", "_ref", "_refused", "_resets", "_status", "_traffic", "_trailers", "_waiter",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, client: ClientStream, head: RequestHead) -> None:
@@ -54,7 +55,7 @@ class Exchange(Deadlines):
         self._timeouts = gateway.timeouts
         self._traffic: Traffic = gateway.unrouted
         self._backend: ModelBackend | None = None
-        self._expose = False
+        self._ref: BackendRef[Seeker] | None = None
         # The request's body
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -99,10 +100,10 @@ class Exchange(Deadlines):
         if route is None:
             self.fail(GatewayError(NO_ROUTE, f"no route matches {head.place}"))
             return
-        self._backend = backend = route.choose()
-        self._traffic = backend.traffic.get(route.name) or backend.traffic_of(route.name)
-        self._expose = route.expose_backend
-        self._timeouts = timeouts = route.timeouts[backend.name]
+        self._ref = ref = route.choose()
+        self._backend = backend = ref.backend
+        self._traffic = ref.traffic or ref.meet()
+        self._timeouts = timeouts = ref.timeouts
         if timeouts.request:
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)
@@ -349,8 +350,8 @@ class Exchange(Deadlines):
         extra = b"x-request-id: %b\r\n" % (self._head.request_id or b"")
         if self._cold is not None:
             extra += b"x-tidegate-cold-start: %.3f\r\n" % self._cold
-        if self._expose and self._backend is not None:
-            extra += b"x-tidegate-backend: %b\r\n" % self._backend.name.encode()
+        if self._ref is not None and self._ref.expose_backend:
+            extra += b"x-tidegate-backend: %b\r\n" % self._ref.backend.name.encode()
         return extra
 
     def _count(self, status: int, reason: Reason | None, now: float) -> None:

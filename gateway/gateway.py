@@ -13,9 +13,11 @@ from typing import Protocol
 from gateway.backend import Backend, Verdict
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import Fault, GatewayError
+from gateway.http1 import HeadLimits
 from gateway.report import Reporter
-from gateway.routing import RouteTable, Timeouts
+from gateway.routing import RouteTable
 from gateway.stats import Traffic
+from gateway.terms import BackendRef, Timeouts
 from gateway.timers import TimerWheel
 from gateway.upstream import ConnectionPool
 
@@ -49,12 +51,13 @@ class Gateway:
         self.loop = loop
         self.now = loop.time
         self.wheel = TimerWheel(loop.time())
-        self.table: RouteTable[ModelBackend] = RouteTable(())
+        self.table: RouteTable[BackendRef[Seeker]] = RouteTable(())
         self.backends: dict[str, ModelBackend] = {}
         self.retiring: dict[str, ModelBackend] = {}
         """Removed from the configuration, with requests still in flight, or waiting for another try."""
         self.timeouts = Timeouts()
         """What holds until a Route is known."""
+        self.head_limits = HeadLimits()
         self.head_timeout = 10.0
         """Seconds from a connection's or a request's first moment to its head's last byte."""
         self.unrouted = Traffic("", "")

@@ -1,13 +1,14 @@
 """HTTP/1.1 heads: what of a message is forwarded, and how it is written again (RFC 9110, RFC 9112).
 
 Core: no sockets, no parser. A head is rebuilt from its parsed parts, never copied, so that what a pod reads is what was
-matched and counted. Fields stay a flat list of pieces (name, b": ", value, CRLF, name, …) that one join makes into bytes.
+matched and counted. Fields are kept as whole lines, each checked and put into one form when it was read; one join makes a head of them.
 Each field name is looked up once, as it came, in a small dict that learns spellings; lower() is paid on the first sight only.
-`downstream` and `upstream` feed these heads from the parser; `exchange` carries them from one to the other.
+`reader` and `upstream` fill these heads, from the parser or by `quick`; `exchange` carries them from one side to the other.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from gateway.errors import GatewayError
@@ -42,6 +43,8 @@ _REQUEST = _HOP_BY_HOP | {
 _OURS = b"x-tidegate-"
 _SLASH = ord("/")
 _PLAIN_CONNECTION = frozenset((b"close", b"keep-alive"))
+_FOR_ALL_HOPS = _PLAIN_CONNECTION | {b"host", b"content-length", b"transfer-encoding"}
+"""What Connection may name without effect: where a message goes and ends is no matter of one hop."""
 _LEARN_AT_MOST = 1024
 """Spellings kept per direction, so that a client that invents names cannot grow the process."""
 
@@ -62,17 +65,38 @@ class FieldTable(dict[bytes, int]):
 
 
 REQUEST_FIELDS = FieldTable(_REQUEST)
-RESPONSE_FIELDS = FieldTable(_HOP_BY_HOP)
+RESPONSE_FIELDS = FieldTable(_HOP_BY_HOP | {b"x-request-id": DROP})
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How large a head may be."""
+
+    size: int = 61440
+    """Bytes, from the first line to the empty one; 60 KiB is Envoy's bound."""
+    fields: int = 100
+    """Of trailers too."""
+    target: int = 8192
+    """Bytes of a request's target."""
+
+
+POD_LIMITS = HeadLimits(size=262144, fields=1000)
+"""What a pod may send: more than a client, since nobody outside chooses it, but not without end."""
+
+
+def field_line(name: bytes, value: bytes) -> bytes:
+    """One field as it is forwarded, its CRLF included."""
+    return b"%b: %b\r\n" % (name, value)
 
 
 class Head:
     """What requests and responses share: their fields and how their body is framed."""
 
-    __slots__ = ("chunked", "connection", "content_length", "fault", "fields")
+    __slots__ = ("chunked", "connection", "content_length", "fault", "lines")
 
     def __init__(self) -> None:
-        self.fields: list[bytes] = []
-        """Forwarded as they are: name, b": ", value, CRLF, over and over."""
+        self.lines: list[bytes] = []
+        """What is forwarded, a field each, with its CRLF."""
         self.content_length = -1
         """Bytes of body; -1: not given."""
         self.chunked = False
@@ -101,19 +125,13 @@ class Head:
         """Leave out the fields that Connection names: they were for this hop alone (RFC 9110, 7.6.1)."""
         if self.connection is None or self.connection in _PLAIN_CONNECTION:
             return
-        named = {token.strip() for token in self.connection.split(b",")} - {b"close", b"keep-alive"}
-        fields = self.fields
-        if named and any(name.lower() in named for name in fields[::4]):
-            self.fields = [
-                piece
-                for at in range(0, len(fields), 4)
-                if fields[at].lower() not in named
-                for piece in fields[at : at + 4]
-            ]
+        named = {token.strip() for token in self.connection.split(b",")} - _FOR_ALL_HOPS
+        if named:
+            self.lines = [line for line in self.lines if line[: line.find(b":")].lower() not in named]
 
 
 class RequestHead(Head):
-    """A request, parsed and not yet judged."""
+    """A request, parsed and not yet judged. Its `lines` hold Host and the framing too."""
 
     __slots__ = (
         "expect_continue",
@@ -126,10 +144,15 @@ class RequestHead(Head):
         "upgrade",
     )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.method = b""
-        self.target = b""
+    def __init__(self, method: bytes = b"", target: bytes = b"") -> None:
+        # As Head's, in one piece: every request makes one.
+        self.lines: list[bytes] = []
+        self.content_length = -1
+        self.chunked = False
+        self.connection: bytes | None = None
+        self.fault: str | None = None
+        self.method = method
+        self.target = target
         self.http10 = False
         self.keep_alive = True
         self.host: bytes | None = None
@@ -141,15 +164,20 @@ class RequestHead(Head):
         """Take over a field that is not simply forwarded."""
         if action == CONTENT_LENGTH:
             self.content_length = int(value)
+            self.lines.append(b"content-length: %d\r\n" % self.content_length)
         elif action == HOST:
             if self.host is not None:
                 self.blame("more than one Host field")
             self.host = value
+            if value:
+                self.lines.append(field_line(b"host", value))
         elif action == REQUEST_ID:
             if 0 < len(value) <= 128:
                 self.request_id = value
         elif action == EXPECT:
             self.expect_continue = value.lower() == b"100-continue"
+            if self.expect_continue:
+                self.lines.append(b"expect: 100-continue\r\n")
         elif action == UPGRADE:
             self.upgrade = value
         else:
@@ -161,8 +189,10 @@ class RequestHead(Head):
             if not self.http10:
                 self.blame("no Host field")
             self.host = b""
-        if self.chunked and self.http10:
-            self.blame("Transfer-Encoding in an HTTP/1.0 request")
+        if self.chunked:
+            if self.http10:
+                self.blame("Transfer-Encoding in an HTTP/1.0 request")
+            self.lines.append(b"transfer-encoding: chunked\r\n")
         if self.target[0] != _SLASH:
             self._resolve_target()
         if self.connection is not None:
@@ -175,6 +205,9 @@ class RequestHead(Head):
             ends = [at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0]
             cut = min(ends, default=len(rest))
             self.host = rest[:cut].rpartition(b"@")[2]
+            self.lines = [line for line in self.lines if line[:5].lower() != b"host:"]
+            if self.host:
+                self.lines.append(field_line(b"host", self.host))
             self.target = rest[cut:] if rest[cut : cut + 1] == b"/" else b"/" + rest[cut:]
         elif not (self.target == b"*" and self.method == b"OPTIONS") and self.method != b"CONNECT":
             self.blame("the request's target is neither a path nor an absolute URL")
@@ -194,19 +227,14 @@ class RequestHead(Head):
 
         `authority` stands in for a missing Host; `forwarded` are whole lines.
         """
-        host = self.host or b""
-        framing = b""
-        if self.chunked:
-            framing = b"transfer-encoding: chunked\r\n"
-        elif self.content_length >= 0:
-            framing = b"content-length: %d\r\n" % self.content_length
-        if self.expect_continue:
-            framing += b"expect: 100-continue\r\n"
+        host = self.host
+        if not host:
+            host = b""
+            forwarded = field_line(b"host", authority) + forwarded
         return b"".join(
             (
-                self.method, b" ", self.target, b" HTTP/1.1\r\nhost: ", host or authority, b"\r\n", *self.fields,
-                framing, b"x-request-id: ", self.request_id or b"", b"\r\nx-forwarded-host: ", host, b"\r\n",
-                forwarded, b"\r\n", body,
+                self.method, b" ", self.target, b" HTTP/1.1\r\n", *self.lines, b"x-request-id: ", self.request_id or b"",
+                b"\r\nx-forwarded-host: ", host, b"\r\n", forwarded, b"\r\n", body,
             )
         )  # fmt: skip
 
@@ -220,7 +248,11 @@ class ResponseHead(Head):
     __slots__ = ("status",)
 
     def __init__(self, status: int = 0) -> None:
-        super().__init__()
+        self.lines: list[bytes] = []
+        self.content_length = -1
+        self.chunked = False
+        self.connection: bytes | None = None
+        self.fault: str | None = None
         self.status = status
 
     def render(self, framing: bytes, extra: bytes, body: bytes = b"") -> bytes:
@@ -228,13 +260,13 @@ class ResponseHead(Head):
         status = STATUS_LINES.get(self.status)
         if status is None:
             status = b"HTTP/1.1 %d \r\n" % self.status
-        return b"".join((status, *self.fields, extra, framing, b"\r\n", body))
+        return b"".join((status, *self.lines, extra, framing, b"\r\n", body))
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status}>"
 
 
-ALLOW = (b"allow", b": ", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS", b"\r\n")
+ALLOW = b"allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
@@ -257,7 +289,7 @@ def capabilities() -> ResponseHead:
     """The answer to OPTIONS *, which asks about the gateway itself."""
     head = ResponseHead(200)
     head.content_length = 0
-    head.fields += ALLOW
+    head.lines.append(ALLOW)
     return head
 
 
@@ -275,9 +307,9 @@ def problem(error: GatewayError, request_id: bytes) -> tuple[ResponseHead, bytes
     body = json.dumps(details, ensure_ascii=False).encode() + b"\n"
     head = ResponseHead(reason.status)
     head.content_length = len(body)
-    head.fields += (b"content-type", b": ", b"application/problem+json", b"\r\n")
+    head.lines.append(b"content-type: application/problem+json\r\n")
     if reason.status == 405:
-        head.fields += ALLOW
+        head.lines.append(ALLOW)
     if error.retry_after is not None:
-        head.fields += (b"retry-after", b": ", b"%d" % max(1, round(error.retry_after)), b"\r\n")
+        head.lines.append(b"retry-after: %d\r\n" % max(1, round(error.retry_after)))
     return head, body

@@ -1,8 +1,9 @@
 """From a client's bytes to its requests, one after the other, judged as they come.
 
-Core: bytes in, `Incoming` out; whole input and single bytes give the same. The parser (llhttp) finds most faults of form and some of
-them late, after it has announced the head, so that nothing is to be acted on before `feed` has returned. Faults travel in the
-request that they belong to; after one, nothing more is read. `downstream` feeds this and empties its inbox.
+Core: bytes in, `Incoming` out; whole input and single bytes give the same. The usual request, whose head comes in one piece, is read by
+`quick`; all others by the parser (llhttp), which finds most faults of form and some of them late, after it has announced the
+head, so that nothing is to be acted on before `feed` has returned. Faults travel in the request that they belong to; after one,
+nothing more is read. `downstream` feeds this and empties its inbox.
 """
 
 from collections import deque
@@ -10,6 +11,7 @@ from typing import Any
 
 import httptools
 
+from gateway import quick
 from gateway.errors import (
     BAD_REQUEST,
     HEADERS_TOO_LARGE,
@@ -18,14 +20,7 @@ from gateway.errors import (
     VERSION_NOT_SUPPORTED,
     GatewayError,
 )
-from gateway.http1 import KEEP, REQUEST_FIELDS, RequestHead
-
-HEAD_MOST = 61440
-"""Bytes in a request's head; Envoy's bound."""
-FIELDS_MOST = 100
-TARGET_MOST = 8192
-CRLF = b"\r\n"
-COLON = b": "
+from gateway.http1 import KEEP, REQUEST_FIELDS, HeadLimits, RequestHead, field_line
 
 
 class Incoming:
@@ -33,9 +28,9 @@ class Incoming:
 
     __slots__ = ("body", "complete", "error", "head", "trailers")
 
-    def __init__(self, head: RequestHead) -> None:
+    def __init__(self, head: RequestHead, *body: bytes) -> None:
         self.head = head
-        self.body: list[bytes] = []
+        self.body = [*body]
         self.trailers: list[bytes] = []
         self.complete = False
         self.error: GatewayError | None = None
@@ -56,14 +51,21 @@ class Incoming:
 class RequestReader:
     """The requests of one connection."""
 
-    __slots__ = ("_incoming", "_overhead", "_parser", "_parsing", "_small", "ended", "inbox")
+    __slots__ = (
+        "_begun", "_incoming", "_limits", "_overhead", "_parser", "_parsing", "_remaining", "_small", "ended", "inbox",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, limits: HeadLimits) -> None:
         self.inbox: deque[Incoming] = deque()
         """Requests whose heads are complete, for whoever answers them to take out."""
         self.ended = False
         """Nothing more will be read: a fault, or a client that switched protocols."""
+        self._limits = limits
         self._parser: Any = httptools.HttpRequestParser(self)
+        self._begun = False
+        """The parser stands in the middle of a message."""
+        self._remaining = 0
+        """Bytes still to come of the body of a request that `take` has read; the parser sees none of them."""
         self._parsing: RequestHead | None = None
         self._overhead = 0
         """Bytes read since the chunk in which a head began, or since a body last grew."""
@@ -81,11 +83,30 @@ class RequestReader:
         """The last request's body is still to come."""
         return self._incoming is not None
 
+    def take(self, data: bytes) -> Incoming | None:
+        """The request that `data` begins, if it is of the usual shape and nothing before it is left to read; else feed it."""
+        if self._begun or self._remaining or self.ended or self.inbox:
+            return None
+        found = quick.request(data, self._limits)
+        if found is None:
+            return None
+        head, begin = found
+        incoming = Incoming(head, data[begin:]) if begin < len(data) else Incoming(head)
+        missing = begin + head.content_length - len(data)
+        if missing > 0 and head.content_length > 0:
+            self._remaining = missing
+            self._incoming = incoming
+        else:
+            incoming.complete = True
+        return incoming
+
     def feed(self, data: bytes) -> None:
         """Read on; after the end, nothing."""
+        if self._remaining:
+            data = self._go_on(data)
         while data and not self.ended:
             before = self._parsing
-            self._small = before is None and len(data) <= HEAD_MOST
+            self._small = before is None and len(data) <= self._limits.size
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
@@ -102,6 +123,20 @@ class RequestReader:
                     self._bound_framing(self._incoming, len(data))
             return
 
+    def _go_on(self, data: bytes) -> bytes:
+        """More of a body of known length; returns what stands behind it."""
+        incoming = self._incoming
+        assert incoming is not None  # noqa: S101  # it is what remains to be read
+        size = self._remaining
+        if len(data) < size:
+            incoming.body.append(data)
+            self._remaining -= len(data)
+            return b""
+        incoming.body.append(data if len(data) == size else data[:size])
+        incoming.complete = True
+        self._remaining, self._incoming = 0, None
+        return data[size:]
+
     def give_up(self, error: GatewayError) -> None:
         """Refuse the head that has begun."""
         incoming = Incoming(self._parsing or RequestHead())
@@ -117,6 +152,9 @@ class RequestReader:
 
     # -- what the parser finds
 
+    def on_message_begin(self) -> None:
+        self._begun = True
+
     def on_url(self, url: bytes) -> None:
         head = self._parsing
         if head is None:
@@ -131,8 +169,9 @@ class RequestReader:
             self._on_trailer(name, value)
             return
         action = REQUEST_FIELDS[name]
+        value = value.rstrip(b" \t")
         if action == KEEP:
-            head.fields += (name, COLON, value, CRLF)
+            head.lines.append(field_line(name, value))
         else:
             head.note(action, value)
 
@@ -149,8 +188,9 @@ class RequestReader:
         head.settle()
         self._incoming = incoming = Incoming(head)
         plain = self._small and head.fault is None and version == "1.1" and head.method != b"CONNECT"
-        if not plain or len(head.fields) > 4 * FIELDS_MOST or len(head.target) > TARGET_MOST:
-            incoming.error = _judge(head, version)
+        limits = self._limits
+        if not plain or len(head.lines) > limits.fields or len(head.target) > limits.target:
+            incoming.error = self._judge(head, version)
         self.inbox.append(incoming)
 
     def on_body(self, data: bytes) -> None:
@@ -158,6 +198,7 @@ class RequestReader:
             self._incoming.body.append(data)
 
     def on_message_complete(self) -> None:
+        self._begun = False
         if self._incoming is not None:
             self._incoming.complete = True
             self._incoming = None
@@ -165,9 +206,10 @@ class RequestReader:
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         incoming = self._incoming
         if incoming is not None and REQUEST_FIELDS[name] == KEEP:
-            incoming.trailers += (name, COLON, value, CRLF)
-            if len(incoming.trailers) > 4 * FIELDS_MOST and incoming.error is None:
-                incoming.error = GatewayError(HEADERS_TOO_LARGE, f"more than {FIELDS_MOST} trailer fields")
+            incoming.trailers.append(field_line(name, value.rstrip(b" \t")))
+            most = self._limits.fields
+            if len(incoming.trailers) > most and incoming.error is None:
+                incoming.error = GatewayError(HEADERS_TOO_LARGE, f"more than {most} trailer fields")
 
     # -- faults
 
@@ -177,15 +219,15 @@ class RequestReader:
         Twice the bound, since what counts in the end are the fields without the space around them and those that are dropped.
         """
         self._overhead += size
-        if len(head.target) > TARGET_MOST:
-            self.give_up(_target_too_long())
-        elif self._overhead > 2 * HEAD_MOST:
-            self.give_up(_head_too_large())
+        if len(head.target) > self._limits.target:
+            self.give_up(self._target_too_long())
+        elif self._overhead > 2 * self._limits.size:
+            self.give_up(self._head_too_large())
 
     def _bound_framing(self, incoming: Incoming, size: int) -> None:
         """Nor may a body's chunk extensions and trailers."""
         self._overhead = 0 if incoming.body else self._overhead + size
-        if self._overhead > HEAD_MOST and incoming.error is None:
+        if self._overhead > self._limits.size and incoming.error is None:
             incoming.error = GatewayError(
                 HEADERS_TOO_LARGE, f"{self._overhead} bytes of chunk extensions or trailers"
             )
@@ -198,8 +240,8 @@ class RequestReader:
         elif self._parsing is None and self.inbox and not self.inbox[-1].head.keep_alive:
             # Bytes after a request that said close are nobody's; the request itself stands.
             self._end()
-        elif self._parsing is not None and len(self._parsing.target) > TARGET_MOST:
-            self.give_up(_target_too_long())
+        elif self._parsing is not None and len(self._parsing.target) > self._limits.target:
+            self.give_up(self._target_too_long())
         else:
             self.give_up(error)
 
@@ -213,11 +255,34 @@ class RequestReader:
         if head.has_body:
             # What follows this body could be in the other protocol, so that nothing after it is read.
             head.keep_alive = False
+            self._begun = True
             incoming.complete = False
             self._incoming = incoming
             self._parser = _body_parser(head, self)
         else:
             self._parser = httptools.HttpRequestParser(self)
+
+    def _judge(self, head: RequestHead, version: str) -> GatewayError | None:
+        limits = self._limits
+        if len(head.target) > limits.target:
+            return self._target_too_long()
+        if version not in {"1.1", "1.0"}:
+            return GatewayError(VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
+        if head.fault is not None:
+            return GatewayError(BAD_REQUEST, head.fault)
+        if head.method == b"CONNECT":
+            return GatewayError(METHOD_NOT_ALLOWED, "CONNECT is not supported: this is no forward proxy")
+        if len(head.lines) > limits.fields:
+            return GatewayError(
+                HEADERS_TOO_LARGE, f"{len(head.lines)} fields; at most {limits.fields} are taken"
+            )
+        return self._head_too_large() if sum(map(len, head.lines)) > limits.size else None
+
+    def _target_too_long(self) -> GatewayError:
+        return GatewayError(TARGET_TOO_LONG, f"the target is longer than {self._limits.target} bytes")
+
+    def _head_too_large(self) -> GatewayError:
+        return GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {self._limits.size} bytes")
 
     def _end(self) -> None:
         self.ended = True
@@ -234,31 +299,6 @@ class RequestReader:
             else "between requests"
         )
         return f"<RequestReader {state}, {len(self.inbox)} in the inbox>"
-
-
-def _judge(head: RequestHead, version: str) -> GatewayError | None:
-    if len(head.target) > TARGET_MOST:
-        return _target_too_long()
-    if version not in {"1.1", "1.0"}:
-        return GatewayError(VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
-    if head.fault is not None:
-        return GatewayError(BAD_REQUEST, head.fault)
-    if head.method == b"CONNECT":
-        return GatewayError(METHOD_NOT_ALLOWED, "CONNECT is not supported: this is no forward proxy")
-    count = len(head.fields) // 4
-    if count > FIELDS_MOST:
-        return GatewayError(HEADERS_TOO_LARGE, f"{count} fields; at most {FIELDS_MOST} are taken")
-    if sum(map(len, head.fields)) + len(head.host or b"") > HEAD_MOST:
-        return _head_too_large()
-    return None
-
-
-def _target_too_long() -> GatewayError:
-    return GatewayError(TARGET_TOO_LONG, f"the target is longer than {TARGET_MOST} bytes")
-
-
-def _head_too_large() -> GatewayError:
-    return GatewayError(HEADERS_TOO_LARGE, f"the head is larger than {HEAD_MOST} bytes")
 
 
 class _BodyOnly:

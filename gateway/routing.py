@@ -10,7 +10,7 @@ Built by `gateway.config.table`; read by the Exchange.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heappop, heappush
 from math import gcd
@@ -24,19 +24,9 @@ LONGEST_CYCLE = 10_000
 _HOSTS_REMEMBERED = 1024
 _LONGEST_HOST = 261
 """255 bytes of name, a colon and five digits: nothing longer is a host, or worth remembering."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds that an Exchange may take for each step once its Route is known; 0.0: no limit."""
-
-    connect: float = 5.0
-    response: float = 300.0
-    """From the request's last byte to the response's head."""
-    idle: float = 300.0
-    """Between two pieces of a response's body."""
-    request: float = 0.0
-    """From the request's head to the response's last byte."""
+_TARGETS_REMEMBERED = 4096
+"""Of all hosts together: 1.5 MB at most. Model servers are asked for a handful of short targets, again and again."""
+_LONGEST_TARGET = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +160,13 @@ class Split(Generic[B]):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Route(Generic[B]):
-    """What a request matches, how it splits over Backends, and what its Exchange keeps to."""
+    """What a request matches, and how it splits over Backends."""
 
     name: str
     split: Split[B]
     hosts: tuple[bytes, ...] = ()
     """Lower case, without port; `*.example.com` for one or more labels in front; none: any host."""
     paths: tuple[PathRule, ...] = (PathRule("prefix", b"/"),)
-    timeouts: Mapping[str, Timeouts] = field(default_factory=dict)
-    """By the name of the Backend that was chosen."""
-    expose_backend: bool = False
-    """Tell the client which Backend answered (`x-tidegate-backend`)."""
 
     def choose(self) -> B:
         return self.split.choose()
@@ -235,6 +221,16 @@ class _Paths(Generic[B]):
         return None
 
 
+class _Seen(Generic[B]):
+    """What a Host that was seen leads to: its levels of paths, and the targets found there lately."""
+
+    __slots__ = ("known", "levels")
+
+    def __init__(self, levels: tuple[_Paths[B], ...]) -> None:
+        self.levels = levels
+        self.known: dict[bytes, Route[B]] = {}
+
+
 def _put(paths: dict[bytes, Route[B]], rule: PathRule, route: Route[B]) -> None:
     other = paths.setdefault(rule.value, route)
     if other is not route:
@@ -260,7 +256,8 @@ class RouteTable(Generic[B]):
         self._wildcards: dict[bytes, _Paths[B]] = {}
         """By what follows the `*`, with its dot."""
         self._any: _Paths[B] = _Paths()
-        self._seen: dict[bytes, tuple[_Paths[B], ...]] = {}
+        self._seen: dict[bytes, _Seen[B]] = {}
+        self._remembered = 0
         for route in routes:
             self._add(route)
         for name, old in previous.routes.items() if previous else ():
@@ -281,25 +278,39 @@ class RouteTable(Generic[B]):
 
     def match(self, host: bytes, target: bytes) -> Route[B] | None:
         """The Route of a Host header (as it came; empty when there was none) and a request-target in origin form."""
-        levels = self._seen.get(host)
-        if levels is None:
-            levels = self._look_up(host)
+        seen = self._seen.get(host)
+        if seen is None:
+            seen = self._look_up(host)
+        return seen.known.get(target) or self._find(seen, target)
+
+    def _find(self, seen: "_Seen[B]", target: bytes) -> Route[B] | None:
         query = target.find(b"?")
         path = target if query < 0 else target[:query]
-        for paths in levels:
+        for paths in seen.levels:
             route = paths.find(path)
             if route is not None:
+                if len(target) <= _LONGEST_TARGET:
+                    self._remember(seen, target, route)
                 return route
         return None
 
-    def _look_up(self, host: bytes) -> tuple[_Paths[B], ...]:
+    def _remember(self, seen: "_Seen[B]", target: bytes, route: Route[B]) -> None:
+        if self._remembered >= _TARGETS_REMEMBERED:
+            self._seen.clear()
+            self._remembered = 0
+        seen.known[target] = route
+        self._remembered += 1
+
+    def _look_up(self, host: bytes) -> "_Seen[B]":
         if len(host) > _LONGEST_HOST:
-            return (self._any,)
-        levels = tuple(self._levels(normalise_host(host)))
+            return _Seen((self._any,))
+        seen = _Seen(tuple(self._levels(normalise_host(host))))
         if len(self._seen) >= _HOSTS_REMEMBERED:
-            self._seen.clear()  # whoever sends that many hosts makes the others pay a look-up, no more
-        self._seen[host] = levels
-        return levels
+            # Whoever sends that many hosts makes the others pay a look-up, no more.
+            self._seen.clear()
+            self._remembered = 0
+        self._seen[host] = seen
+        return seen
 
     def _levels(self, name: bytes) -> Iterator[_Paths[B]]:
         if name in self._exact:

@@ -26,21 +26,22 @@ LATENCY_BOUNDS = (
 class Integral:
     """A count and its integral over time: three in flight for two seconds are six request-seconds."""
 
-    __slots__ = ("_since", "_total", "value")
+    __slots__ = ("since", "sum", "value")
 
     def __init__(self, now: float) -> None:
         self.value = 0
-        self._total = 0.0
-        self._since = now
+        self.sum = 0.0
+        """Count-seconds until `since`."""
+        self.since = now
 
     def add(self, delta: int, now: float) -> None:
-        self._total += self.value * (now - self._since)
-        self._since = now
+        self.sum += self.value * (now - self.since)
+        self.since = now
         self.value += delta
 
     def total(self, now: float) -> float:
         """The count's integral from the start until `now`, in count-seconds."""
-        return self._total + self.value * (now - self._since)
+        return self.sum + self.value * (now - self.since)
 
     def __repr__(self) -> str:
         return f"<Integral {self.value}>"

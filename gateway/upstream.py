@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
+from gateway import quick
 from gateway.errors import UPSTREAM_INVALID, UPSTREAM_RESET, GatewayError
-from gateway.http1 import KEEP, RESPONSE_FIELDS, RequestHead, ResponseHead, chunk, last_chunk
+from gateway.http1 import (
+    KEEP,
+    RESPONSE_FIELDS,
+    RequestHead,
+    ResponseHead,
+    chunk,
+    field_line,
+    last_chunk,
+)
 from gateway.streams import Receiver
 from gateway.tls import Trust, hold_back, said_goodbye, why
 
@@ -21,17 +30,35 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 4.0
 """A pooled connection is not used after this long: uvicorn and Node close theirs after 5 s, and a request must not cross that."""
 MOST_IDLE = 256
-CRLF = b"\r\n"
-COLON = b": "
+NO_TRAILERS: list[bytes] = []
 
 
 class Upstream(asyncio.Protocol):
     """One connection to a pod."""
 
     __slots__ = (
-        "_blocked", "_body", "_chunked_request", "_complete", "_delivered", "_for_head", "_goodbye",
-        "_head", "_interims", "_keep_alive", "_parser", "_parsing", "_paused", "_receiver", "_request_done", "_surplus",
-        "_trailers", "idle_since", "pool", "transport",
+        "_blocked",
+        "_body",
+        "_chunked_request",
+        "_complete",
+        "_delivered",
+        "_for_head",
+        "_fresh",
+        "_goodbye",
+        "_head",
+        "_interims",
+        "_keep_alive",
+        "_parser",
+        "_parsing",
+        "_paused",
+        "_receiver",
+        "_remaining",
+        "_request_done",
+        "_surplus",
+        "_trailers",
+        "idle_since",
+        "pool",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "ConnectionPool") -> None:
@@ -52,6 +79,10 @@ class Upstream(asyncio.Protocol):
         self._for_head = False
         self._request_done = False
         # For one response
+        self._fresh = False
+        """Nothing of it has come, and it may be of the usual shape."""
+        self._remaining = 0
+        """Bytes still to come of the body of such an answer; the parser sees none of them."""
         self._parsing: ResponseHead | None = None
         self._interims: list[ResponseHead] = []
         self._head: ResponseHead | None = None
@@ -79,6 +110,8 @@ class Upstream(asyncio.Protocol):
         self._chunked_request = head.chunked
         self._for_head = head.method == b"HEAD"
         self._request_done = ended
+        self._fresh = not self._for_head
+        self._remaining = 0
         self._delivered = self._complete = self._surplus = False
         self._head = None
         if head.chunked:
@@ -130,10 +163,20 @@ class Upstream(asyncio.Protocol):
             self._goodbye = said_goodbye(self.transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._receiver is None:
+        receiver = self._receiver
+        if receiver is None:
             # A pod that talks unasked, or goes on after its answer: nothing it says can be trusted.
             self.transport.abort()
             return
+        if self._remaining:
+            self._go_on(receiver, data)
+            return
+        if self._fresh:
+            self._fresh = False
+            found = quick.response(data)
+            if found is not None:
+                self._begin(receiver, data, *found)
+                return
         error: GatewayError | None = None
         try:
             self._parser.feed_data(data)
@@ -144,6 +187,32 @@ class Upstream(asyncio.Protocol):
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
             self._surplus = True
         self._deliver(error)
+
+    def _begin(self, receiver: Receiver, data: bytes, head: ResponseHead, body: int) -> None:
+        """An answer of the usual shape, whose body begins at `body` and has a known length."""
+        missing = body + head.content_length - len(data)
+        if missing:
+            self._head = head
+            self._delivered = True
+            self._remaining = missing
+            receiver.on_head(head, data[body:], NO_TRAILERS, ended=False)
+        else:
+            self._keep_alive = True
+            self._finish()
+            receiver.on_head(head, data[body:], NO_TRAILERS, ended=True)
+
+    def _go_on(self, receiver: Receiver, data: bytes) -> None:
+        """More of such a body: nothing in it needs to be looked at."""
+        missing = self._remaining - len(data)
+        if missing > 0:
+            self._remaining = missing
+            receiver.on_data(data, NO_TRAILERS, ended=False)
+            return
+        self._remaining = 0
+        self._keep_alive = True
+        self._surplus = missing < 0
+        self._finish()
+        receiver.on_data(data[:missing] if missing else data, NO_TRAILERS, ended=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
@@ -183,14 +252,15 @@ class Upstream(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
             if not self._complete and RESPONSE_FIELDS[name] == KEEP:
-                self._trailers += (name, COLON, value, CRLF)
+                self._trailers.append(field_line(name, value.rstrip(b" \t")))
             return
         head = self._parsing
         if head is None:
             head = self._parsing = ResponseHead()
         action = RESPONSE_FIELDS[name]
+        value = value.rstrip(b" \t")
         if action == KEEP:
-            head.fields += (name, COLON, value, CRLF)
+            head.lines.append(field_line(name, value))
         else:
             head.note(action, value)
 

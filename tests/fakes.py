@@ -17,7 +17,8 @@ from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Endpoint
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway, ModelBackend
-from gateway.routing import Route, RouteTable, Split, Timeouts
+from gateway.routing import Route, RouteTable, Split
+from gateway.terms import BackendRef, Timeouts
 from gateway.upstream import Upstream
 
 TICK = 0.05
@@ -322,12 +323,8 @@ class World:
         self.gateway = Gateway(self.loop)  # type: ignore[arg-type]
         self.backend: ModelBackend = Backend("iris", limits or Limits(), self.loop.now)
         self.gateway.backends["iris"] = self.backend
-        self.route: Route[ModelBackend] = Route(
-            "iris",
-            Split({"iris": self.backend}, {"iris": 1}),
-            timeouts={"iris": timeouts or Timeouts()},
-            expose_backend=expose,
-        )
+        self.ref = BackendRef(self.backend, "iris", timeouts or Timeouts(), expose_backend=expose)
+        self.route = Route("iris", Split({"iris": self.ref}, {"iris": 1}))
         self.gateway.table = RouteTable((self.route,))
         self.nudges = 0
         self.suspects: list[Endpoint] = []

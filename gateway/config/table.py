@@ -1,21 +1,22 @@
 """Routing objects from the configuration: the only place where the models meet the routing core."""
 
 from collections.abc import Mapping
-from typing import TypeVar
 
+from gateway.backend import Backend
 from gateway.config.load import Config
 from gateway.config.models import BackendConfig, RouteConfig
 from gateway.config.models import Timeouts as DefaultTimeouts
-from gateway.routing import Route, RouteTable, Split, Timeouts
-
-B = TypeVar("B")
+from gateway.routing import Route, RouteTable, Split
+from gateway.terms import BackendRef, R, Timeouts
 
 _STEPS = ("connect", "response", "idle", "request")
 
 
 def build_table(
-    config: Config, backends: Mapping[str, B], previous: RouteTable[B] | None = None
-) -> RouteTable[B]:
+    config: Config,
+    backends: Mapping[str, Backend[R]],
+    previous: RouteTable[BackendRef[R]] | None = None,
+) -> RouteTable[BackendRef[R]]:
     """The table of `config` over the objects in `backends`, which must hold every Backend that a Route names.
 
     Splits go on from `previous` where names and shares are the same. It touches nothing that lives on the event loop, so
@@ -24,16 +25,16 @@ def build_table(
     return RouteTable((_route(config, route, backends) for route in config.routes), previous)
 
 
-def _route(config: Config, route: RouteConfig, backends: Mapping[str, B]) -> Route[B]:
-    return Route(
+def _route(config: Config, route: RouteConfig, backends: Mapping[str, Backend[R]]) -> Route[BackendRef[R]]:
+    refs = {name: _ref(config, route, name, backends[name]) for name in route.split}
+    return Route(route.name, Split(refs, route.split), hosts=route.hosts or (), paths=route.paths)
+
+
+def _ref(config: Config, route: RouteConfig, name: str, backend: Backend[R]) -> BackendRef[R]:
+    return BackendRef(
+        backend,
         route.name,
-        Split({name: backends[name] for name in route.split}, route.split),
-        hosts=route.hosts or (),
-        paths=route.paths,
-        timeouts={
-            name: resolve_timeouts(config.defaults.timeouts, config.backends[name], route)
-            for name in route.split
-        },
+        resolve_timeouts(config.defaults.timeouts, config.backends[name], route),
         expose_backend=route.expose_backend,
     )
 

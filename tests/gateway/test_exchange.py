@@ -10,7 +10,8 @@ from gateway.backend import Limits
 from gateway.errors import BACKEND_REMOVED
 from gateway.exchange import HELD_MOST, Exchange
 from gateway.http1 import RequestHead
-from gateway.routing import RouteTable, Timeouts
+from gateway.routing import RouteTable
+from gateway.terms import Timeouts
 from tests.fakes import Answer, Client, Pod, World, read_request, settle
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"

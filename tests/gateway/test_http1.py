@@ -14,6 +14,7 @@ from gateway.http1 import (
     LAST_CHUNK,
     REQUEST_FIELDS,
     FieldTable,
+    HeadLimits,
     RequestHead,
     ResponseHead,
     capabilities,
@@ -33,13 +34,13 @@ VALUE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=
 
 def parse(*fields: tuple[bytes, bytes], line: bytes = b"GET /a HTTP/1.1", host: bytes = b"x") -> RequestHead:
     data = line + b"\r\n" + (b"Host: " + host + b"\r\n" if host else b"")
-    reader = RequestReader()
+    reader = RequestReader(HeadLimits())
     reader.feed(data + b"".join(name + b": " + value + b"\r\n" for name, value in fields) + b"\r\n")
     return reader.inbox[0].head
 
 
 def names(head: RequestHead) -> set[bytes]:
-    return {name.lower() for name in head.fields[::4]}
+    return {line.partition(b":")[0].lower() for line in head.lines} - {b"host"}
 
 
 @given(st.lists(st.tuples(TOKEN, VALUE), max_size=8))
@@ -78,7 +79,7 @@ def test_fields_that_connection_names_are_not_forwarded() -> None:
         (b"Connection", b"content-length"),
         (b"Content-Length", b"0"),
     )
-    assert names(head) == {b"x-other"}
+    assert names(head) == {b"x-other", b"content-length"}
     assert b"content-length: 0\r\n" in head.render(b"", b"", b"")
 
 

@@ -152,6 +152,16 @@ class TestHosts:
         assert matched(table, b"/", b"ONE") == "one"
         assert repr(table) == f"<RouteTable 2 routes, 1 hosts, {3001 - 2 * 1024} seen>"
 
+    def test_targets_are_remembered_up_to_a_bound(self) -> None:
+        """Of all hosts together, and no long ones: whoever invents targets cannot grow the process."""
+        table = RouteTable([route("any")])
+        for number in range(10_000):
+            assert matched(table, b"/%d" % number, b"h%d" % (number % 7)) == "any"
+        assert matched(table, b"/" + b"a" * 300, b"h") == "any"
+        kept = [target for seen in table._seen.values() for target in seen.known]
+        assert 1000 < len(kept) <= 4096
+        assert max(map(len, kept)) < 300
+
 
 class TestTable:
     def test_two_routes_may_not_claim_one_path(self) -> None:

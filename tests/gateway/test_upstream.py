@@ -62,6 +62,32 @@ def test_what_follows_an_answer_is_no_part_of_it(more: bytes) -> None:
         assert pool_of(world).idle == []
 
 
+def test_a_body_that_comes_in_pieces_is_counted_to_its_end() -> None:
+    """Piece by piece to the client as it comes; what follows is no part of it."""
+    for surplus, kept in ((b"", True), (OK, False)):
+        world = World()
+        client = world.client().send(GET)
+        world.link.say(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", b"ab")
+        assert (client.answer().body, client.answer().complete) == (b"ab", False)
+        world.link.say(b"cd", b"ef" + surplus)
+        assert (client.answer().body, client.answer().complete) == (b"abcdef", True)
+        assert (len(pool_of(world).idle) == 1) is kept
+
+
+def test_a_body_that_ends_before_its_length_is_never_taken_for_a_whole_one() -> None:
+    """The client's connection is reset, and the next answer starts afresh."""
+    world = World()
+    client = world.client().send(GET)
+    world.link.say(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nab")
+    world.link.hang_up()
+    assert client.transport.end == "reset"
+    assert world.reasons == {"upstream_reset": 1}
+    world.connect(world.pod)
+    client = world.client().send(GET)
+    world.link.say(OK)
+    assert client.answer().body == b"ok"
+
+
 def test_a_body_after_an_answer_to_head_is_not_forwarded() -> None:
     """It should not be there; who knows where the next answer begins?"""
     world = World()

@@ -14,7 +14,8 @@ import uvloop
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway, ModelBackend
-from gateway.routing import Route, RouteTable, Split, Timeouts
+from gateway.routing import Route, RouteTable, Split
+from gateway.terms import BackendRef, Timeouts
 from gateway.tls import Doorkeeper, Trust
 from tests.eventually import eventually
 
@@ -193,7 +194,8 @@ async def running(
     gateway = Gateway(loop)
     backend: ModelBackend = Backend("iris", limits or Limits(), loop.time())
     gateway.backends["iris"] = backend
-    route = Route("iris", Split({"iris": backend}, {"iris": 1}), timeouts={"iris": timeouts or Timeouts()})
+    ref = BackendRef(backend, "iris", timeouts or Timeouts())
+    route = Route("iris", Split({"iris": ref}, {"iris": 1}))
     gateway.table = RouteTable((route,))
     options = {} if door is None else door.options(handshake)
     listener = await loop.create_server(lambda: Downstream(gateway), "127.0.0.1", 0, **options)

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from gateway.backend import Limits
-from gateway.routing import Timeouts
+from gateway.terms import Timeouts
 from gateway.tls import Doorkeeper, Trust, hurry, load_pair, load_trust
 from tests.certificates import Authority
 from tests.eventually import eventually

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.backend import Backend, Limits
 from gateway.config import Config, build_table
-from gateway.routing import Timeouts
+from gateway.terms import Timeouts
 
 TEXT = """
 defaults: {timeouts: {connect: 1s, response: 1s, idle: 1s, request: 1s}}
@@ -23,22 +24,36 @@ routes:
 """
 
 
+def made(*names: str) -> dict[str, Backend[str]]:
+    return {name: Backend(name, Limits(), 0.0) for name in names}
+
+
 def test_a_table_matches_and_splits_as_the_file_says(loaded: Callable[[str], Config]) -> None:
     """Hosts, paths, weights and flags arrive in the routing core."""
-    table = build_table(loaded(TEXT), {"a": "A", "b": "B"})
+    backends = made("a", "b")
+    table = build_table(loaded(TEXT), backends)
     route = table.match(b"x.example.com", b"/v1/iris")
     assert route is not None
-    assert (route.name, route.expose_backend, route.split.weights) == ("r", True, {"a": 9, "b": 1})
-    assert {route.choose() for _ in range(10)} == {"A", "B"}
+    assert (route.name, route.split.weights) == ("r", {"a": 9, "b": 1})
+    refs = [route.choose() for _ in range(10)]
+    assert {(ref.backend.name, ref.route, ref.expose_backend) for ref in refs} == {
+        ("a", "r", True),
+        ("b", "r", True),
+    }
     other = table.match(b"other.org", b"/v1/iris")
     assert other is not None
-    assert (other.name, other.expose_backend, other.choose()) == ("rest", False, "B")
+    assert (other.name, other.choose().expose_backend, other.choose().backend) == (
+        "rest",
+        False,
+        backends["b"],
+    )
 
 
 def test_timeouts_come_from_route_then_backend_then_defaults(loaded: Callable[[str], Config]) -> None:
     """Each step by itself, for each backend of the route."""
-    route = build_table(loaded(TEXT), {"a": "A", "b": "B"}).routes["r"]
-    assert route.timeouts == {
+    route = build_table(loaded(TEXT), made("a", "b")).routes["r"]
+    refs = {route.choose() for _ in range(10)}
+    assert {ref.backend.name: ref.timeouts for ref in refs} == {
         "a": Timeouts(connect=1.0, response=2.0, idle=3.0, request=1.0),
         "b": Timeouts(connect=1.0, response=1.0, idle=3.0, request=1.0),
     }
@@ -47,14 +62,14 @@ def test_timeouts_come_from_route_then_backend_then_defaults(loaded: Callable[[s
 def test_the_splits_position_survives_a_reload(loaded: Callable[[str], Config]) -> None:
     """With other objects behind the same names."""
     config = loaded(TEXT)
-    old = build_table(config, {"a": "A", "b": "B"})
+    old = build_table(config, made("a", "b"))
     chosen = [old.routes["r"].choose() for _ in range(5)]
-    new = build_table(config, {"a": "A2", "b": "B2"}, old)
+    new = build_table(config, made("a", "b"), old)
     chosen += [new.routes["r"].choose() for _ in range(5)]
-    assert [name[0] for name in chosen].count("B") == 1
+    assert [ref.backend.name for ref in chosen].count("b") == 1
 
 
 def test_a_backend_without_an_object_is_a_bug(loaded: Callable[[str], Config]) -> None:
     """The caller makes one for each Backend of the file."""
     with pytest.raises(KeyError, match="b"):
-        build_table(loaded(TEXT), {"a": "A"})
+        build_table(loaded(TEXT), made("a"))
