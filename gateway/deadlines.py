@@ -37,9 +37,9 @@ class Deadlines:
     _responded: bool
     _pod_blocked: bool
 
-    if TYPE_CHECKING:
-
-        def fail(self, error: GatewayError) -> None: ...
+    def fail(self, error: GatewayError) -> None:
+        """End early."""
+        raise NotImplementedError
 
     def on_time(self, now: float) -> float:
         """The wheel asks: is something overdue? Returns the next time to ask."""

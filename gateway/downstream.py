@@ -29,8 +29,8 @@ _FORWARDED = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nvia: 1.1 tidegate
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Downstream(asyncio.Protocol):
-    """One client's connection."""
+class Downstream:
+    """One client's connection: an asyncio.Protocol in all but name, as machine code has no classes of Python's above it."""
 
     __slots__ = (
         "_acting", "_ahead", "_blocked", "_choked", "_chunked", "_closing", "_current", "_due", "_exchange", "_gateway",

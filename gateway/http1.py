@@ -7,6 +7,7 @@ Each field name is looked up once, as it came, in a small dict that learns spell
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -45,6 +46,11 @@ _SLASH = ord("/")
 _PLAIN_CONNECTION = frozenset((b"close", b"keep-alive"))
 _FOR_ALL_HOPS = _PLAIN_CONNECTION | {b"host", b"content-length", b"transfer-encoding"}
 """What Connection may name without effect: where a message goes and ends is no matter of one hop."""
+LONGEST_BODY = 2**63 - 1
+"""What a Content-Length may say: who counts in 64 bits with a sign would read a larger one as something else."""
+_AUTHORITY = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?\Z"
+)
 _LEARN_AT_MOST = 1024
 """Spellings kept per direction, so that a client that invents names cannot grow the process."""
 
@@ -68,7 +74,7 @@ REQUEST_FIELDS = FieldTable(_REQUEST)
 RESPONSE_FIELDS = FieldTable(_HOP_BY_HOP | {b"x-request-id": DROP})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HeadLimits:
     """How large a head may be."""
 
@@ -82,6 +88,14 @@ class HeadLimits:
 
 POD_LIMITS = HeadLimits(size=262144, fields=1000)
 """What a pod may send: more than a client, since nobody outside chooses it, but not without end."""
+
+
+def names_host(value: bytes) -> bool:
+    """Whether `value` is a host, with or without a port (RFC 3986, 3.2.2), which is what Host and an absolute target may hold.
+
+    A comma, which a name could have by the letter, is not taken: many readers would see a list.
+    """
+    return _AUTHORITY.match(value) is not None
 
 
 def field_line(name: bytes, value: bytes) -> bytes:
@@ -113,19 +127,26 @@ class Head:
         """Take over a field that is not simply forwarded. The parser has checked the form of Content-Length."""
         if action == CONTENT_LENGTH:
             self.content_length = int(value)
+            if self.content_length > LONGEST_BODY:
+                self.blame(f"a Content-Length may be {LONGEST_BODY} at most")
         elif action == TRANSFER_ENCODING:
-            if value.lower() != b"chunked":
-                self.blame("Transfer-Encoding other than chunked is not supported")
+            if self.chunked or value.lower() != b"chunked":
+                self.blame("Transfer-Encoding other than chunked, once, is not supported")
             self.chunked = True
         elif action == CONNECTION:
             lower = value.lower()
             self.connection = lower if self.connection is None else self.connection + b"," + lower
 
-    def drop_named(self) -> None:
-        """Leave out the fields that Connection names: they were for this hop alone (RFC 9110, 7.6.1)."""
+    @property
+    def named(self) -> set[bytes]:
+        """The fields that Connection names, lower case: they are for this hop alone (RFC 9110, 7.6.1)."""
         if self.connection is None or self.connection in _PLAIN_CONNECTION:
-            return
-        named = {token.strip() for token in self.connection.split(b",")} - _FOR_ALL_HOPS
+            return set()
+        return {token.strip() for token in self.connection.split(b",")} - _FOR_ALL_HOPS
+
+    def drop_named(self) -> None:
+        """Leave them out."""
+        named = self.named
         if named:
             self.lines = [line for line in self.lines if line[: line.find(b":")].lower() not in named]
 
@@ -163,11 +184,13 @@ class RequestHead(Head):
     def note(self, action: int, value: bytes) -> None:
         """Take over a field that is not simply forwarded."""
         if action == CONTENT_LENGTH:
-            self.content_length = int(value)
+            super().note(action, value)
             self.lines.append(b"content-length: %d\r\n" % self.content_length)
         elif action == HOST:
             if self.host is not None:
                 self.blame("more than one Host field")
+            elif value and not names_host(value):
+                self.blame("the Host field names no host")
             self.host = value
             if value:
                 self.lines.append(field_line(b"host", value))
@@ -176,8 +199,6 @@ class RequestHead(Head):
                 self.request_id = value
         elif action == EXPECT:
             self.expect_continue = value.lower() == b"100-continue"
-            if self.expect_continue:
-                self.lines.append(b"expect: 100-continue\r\n")
         elif action == UPGRADE:
             self.upgrade = value
         else:
@@ -193,6 +214,10 @@ class RequestHead(Head):
             if self.http10:
                 self.blame("Transfer-Encoding in an HTTP/1.0 request")
             self.lines.append(b"transfer-encoding: chunked\r\n")
+        if self.expect_continue and not self.http10:
+            self.lines.append(b"expect: 100-continue\r\n")
+        if b"#" in self.target:
+            self.blame("a request's target has no fragment")
         if self.target[0] != _SLASH:
             self._resolve_target()
         if self.connection is not None:
@@ -204,10 +229,11 @@ class RequestHead(Head):
         if separator and scheme.lower() in {b"http", b"https"}:
             ends = [at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0]
             cut = min(ends, default=len(rest))
-            self.host = rest[:cut].rpartition(b"@")[2]
+            self.host = rest[:cut]
+            if not names_host(self.host):
+                self.blame("the target's URL names no host, or more than a host and a port")
             self.lines = [line for line in self.lines if line[:5].lower() != b"host:"]
-            if self.host:
-                self.lines.append(field_line(b"host", self.host))
+            self.lines.append(field_line(b"host", self.host))
             self.target = rest[cut:] if rest[cut : cut + 1] == b"/" else b"/" + rest[cut:]
         elif not (self.target == b"*" and self.method == b"OPTIONS") and self.method != b"CONNECT":
             self.blame("the request's target is neither a path nor an absolute URL")

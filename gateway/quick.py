@@ -24,12 +24,13 @@ from gateway.http1 import (
     RequestHead,
     ResponseHead,
     field_line,
+    names_host,
 )
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _VALUE = bytes([9, *range(32, 127), *range(128, 256)])
-_TARGET = bytes(range(33, 127))
+_TARGET = bytes(range(33, 127)).replace(b"#", b"")
 _DIGITS = b"0123456789"
 _LONGEST_LENGTH = 15
 _END = b"\r\n\r\n"
@@ -69,7 +70,7 @@ class LineTable(dict[bytes, Entry | None]):
         if action == CONTENT_LENGTH:
             plain = value and not value.translate(None, _DIGITS) and len(value) <= _LONGEST_LENGTH
             return (action, b"content-length: %d\r\n" % int(value), int(value)) if plain else None
-        if action in {HOST, REQUEST_ID} and value:
+        if (action == HOST and names_host(value)) or (action == REQUEST_ID and value):
             return action, value, 0
         return None
 

@@ -110,11 +110,14 @@ class RequestReader:
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
+                if self.ended:
+                    return
                 self._drop_upgrade()
                 data = data[upgrade.args[0] :]
                 continue
             except httptools.HttpParserError as failure:
-                self._on_unreadable(GatewayError(BAD_REQUEST, f"the request cannot be read: {failure}"))
+                if not self.ended:
+                    self._on_unreadable(GatewayError(BAD_REQUEST, f"the request cannot be read: {failure}"))
             else:
                 if self._parsing is not None:
                     # What stands before a head in its first chunk belongs to the request before it.
@@ -203,9 +206,18 @@ class RequestReader:
             self._incoming.complete = True
             self._incoming = None
 
+    def on_last_complete(self) -> None:
+        """The same, of a message after which nothing is read."""
+        self.on_message_complete()
+        self.ended = True
+
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         incoming = self._incoming
-        if incoming is not None and REQUEST_FIELDS[name] == KEEP:
+        if (
+            incoming is not None
+            and REQUEST_FIELDS[name] == KEEP
+            and (incoming.head.connection is None or name.lower() not in incoming.head.named)
+        ):
             incoming.trailers.append(field_line(name, value.rstrip(b" \t")))
             most = self._limits.fields
             if len(incoming.trailers) > most and incoming.error is None:
@@ -253,7 +265,6 @@ class RequestReader:
             self._end()
             return
         if head.has_body:
-            # What follows this body could be in the other protocol, so that nothing after it is read.
             head.keep_alive = False
             self._begun = True
             incoming.complete = False
@@ -302,11 +313,11 @@ class RequestReader:
 
 
 class _BodyOnly:
-    """Hears of a body alone: the head it belongs to was read before."""
+    """Hears of one body alone: the head it belongs to was read before, and what follows could be in another protocol."""
 
     def __init__(self, reader: RequestReader) -> None:
         self.on_body = reader.on_body
-        self.on_message_complete = reader.on_message_complete
+        self.on_message_complete = reader.on_last_complete
 
 
 def _body_parser(head: RequestHead, reader: RequestReader) -> Any:  # noqa: ANN401  # httptools has no types

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -252,7 +253,7 @@ class Server:
 
     async def _listen(self, address: Address) -> None:
         self._listener = await self._loop.create_server(
-            lambda: Downstream(self.gateway),
+            lambda: cast("asyncio.Protocol", Downstream(self.gateway)),
             address.host or None,
             address.port,
             backlog=BACKLOG,

@@ -130,7 +130,7 @@ class BackendStats:
         return f"<BackendStats begun={self.begun} ended={self.ended} in_flight={self.in_flight.value} queued={self.queued.value}>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stat:
     """One Backend in one beat. Seconds are request-seconds within the beat; counts of the moment say so."""
 
@@ -148,7 +148,7 @@ class Stat:
     """In flight per busy Endpoint, by uid, as the beat was made."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Beat:
     """What one gateway says of one second, or, as a nudge, at once of one Backend."""
 

@@ -6,7 +6,7 @@ the end, so that whoever gets the freed slot finds it. `exchange` drives this; n
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
@@ -25,16 +25,17 @@ from gateway.streams import Receiver
 from gateway.tls import Trust, hold_back, said_goodbye, why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+_VERSIONS = frozenset(("1.1", "1.0"))
 IDLE_SECONDS = 4.0
 """A pooled connection is not used after this long: uvicorn and Node close theirs after 5 s, and a request must not cross that."""
 MOST_IDLE = 256
 NO_TRAILERS: list[bytes] = []
 
 
-class Upstream(asyncio.Protocol):
-    """One connection to a pod."""
+class Upstream:
+    """One connection to a pod: an asyncio.Protocol in all but name (see `Downstream`)."""
 
     __slots__ = (
         "_blocked",
@@ -158,10 +159,6 @@ class Upstream(asyncio.Protocol):
         if self.pool.trust is not None:
             hold_back(transport)
 
-    def eof_received(self) -> None:
-        if self.pool.trust is not None:
-            self._goodbye = said_goodbye(self.transport)
-
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
         if receiver is None:
@@ -181,7 +178,7 @@ class Upstream(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            error = GatewayError(UPSTREAM_INVALID, "the pod switched protocols without being asked to")
+            self._surplus = True  # or a fault of the answer's head
         except httptools.HttpParserError as failure:
             if not self._complete:
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
@@ -233,6 +230,11 @@ class Upstream(asyncio.Protocol):
         else:
             receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)))
 
+    def eof_received(self) -> None:
+        """Its loss follows at once."""
+        if self.pool.trust is not None:
+            self._goodbye = said_goodbye(self.transport)
+
     def pause_writing(self) -> None:
         self._blocked = True
         if self._receiver is not None:
@@ -251,7 +253,7 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
-            if not self._complete and RESPONSE_FIELDS[name] == KEEP:
+            if not self._complete and RESPONSE_FIELDS[name] == KEEP and name.lower() not in self._head.named:
                 self._trailers.append(field_line(name, value.rstrip(b" \t")))
             return
         head = self._parsing
@@ -272,6 +274,9 @@ class Upstream(asyncio.Protocol):
             head.drop_named()
         if self._head is not None:
             self._surplus = True
+        elif self._parser.get_http_version() not in _VERSIONS:
+            head.blame("the pod answered in another version than HTTP/1.1 and HTTP/1.0")
+            self._head = head
         elif head.status < 100 or head.status == 101:
             head.blame(f"the pod answered with status {head.status}, which nobody asked for")
             self._head = head
@@ -289,7 +294,9 @@ class Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._head is not None and not self._complete:
             self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
+            # A coding in HTTP/1.0 is faulty framing (RFC 9112, 6.1).
+            faulty = self._head.chunked and self._parser.get_http_version() == "1.0"
+            self._keep_alive = self._parser.should_keep_alive() and not faulty
 
     def _deliver(self, error: GatewayError | None) -> None:
         """Hand over what one read brought, in the order in which it came."""
@@ -304,7 +311,7 @@ class Upstream(asyncio.Protocol):
         if head is not None:
             if head.fault is not None:
                 error = GatewayError(UPSTREAM_INVALID, head.fault)
-            elif self._for_head and not self._complete:
+            elif self._for_head and (data or not self._complete):
                 self._end_without_body(head, data)
                 data = b""
             ended = self._complete and error is None
@@ -354,6 +361,10 @@ class Upstream(asyncio.Protocol):
         return f"<Upstream {self.pool.name} {state}>"
 
 
+def _protocol(connection: Upstream) -> asyncio.Protocol:
+    return cast("asyncio.Protocol", connection)
+
+
 class ConnectionPool:
     """The connections to one pod that wait for work; the last one in is the first one out, so that the others may age."""
 
@@ -364,6 +375,7 @@ class ConnectionPool:
         self.port = port
         self.trust = trust
         """What its connections are held to; None: they are plain."""
+        self._tls: dict[str, Any] = {} if trust is None else trust.options(host)
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.authority = self.name.encode()
         self.closed = False
@@ -389,7 +401,7 @@ class ConnectionPool:
         connection = Upstream(self)
         try:
             async with asyncio.timeout(timeout or None):
-                await self._open(lambda: connection)
+                await self._open(connection)
             if connection.transport.is_closing():
                 raise ConnectionResetError("closed as soon as it was open")  # noqa: TRY301  # as if refused
         except BaseException:
@@ -398,13 +410,14 @@ class ConnectionPool:
             raise
         return connection
 
-    async def _open(self, factory: "Callable[[], Upstream]") -> None:
-        if self.trust is None:
-            await self._loop.create_connection(factory, self.host, self.port)
-            return
+    async def _open(self, connection: Upstream) -> None:
         try:
-            await self._loop.create_connection(factory, self.host, self.port, **self.trust.options(self.host))
+            await self._loop.create_connection(
+                lambda: _protocol(connection), self.host, self.port, **self._tls
+            )
         except OSError as error:
+            if self.trust is None:
+                raise
             raise ConnectionError(why(error)) from error
 
     def put(self, connection: Upstream) -> None:

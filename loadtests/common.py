@@ -54,15 +54,26 @@ def free_port() -> int:
     return port
 
 
+def look_for(name: str, *folders: Path) -> str | None:
+    """The path of a program on PATH, where Debian keeps daemons, or in these folders."""
+    places = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", *map(str, folders)]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
 def find_tool(name: str, package: str) -> str:
     """The path of a program; exits and says what to install when there is none."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    found = look_for(name)
     if found is None:
         sys.exit(f"{name} is missing; on Debian: apt-get install {package}")
     return found
 
 
 def get_json(address: str, path: str) -> Any:  # noqa: ANN401 (whatever the document is)
+    """The document that `GET path` answers at `host:port`. Raises OSError, also for any status but 200."""
+    return json.loads(get_text(address, path))
+
+
+def get_text(address: str, path: str) -> str:
     """What `GET path` answers at `host:port`. Raises OSError, also for any status but 200."""
     connection = http.client.HTTPConnection(*loopback(address), timeout=10)
     try:
@@ -75,7 +86,7 @@ def get_json(address: str, path: str) -> Any:  # noqa: ANN401 (whatever the docu
         connection.close()
     if response.status != 200:
         raise ConnectionError(f"{address}{path} answered {response.status}: {body[:200]!r}")
-    return json.loads(body)
+    return body.decode()
 
 
 # -- processes
@@ -233,6 +244,29 @@ def alive(pid: int) -> bool:
     return _stat(pid)[0] not in "ZX"
 
 
+def memory(pid: int) -> int:
+    """What a process has resident, in bytes."""
+    return _status_bytes(pid, "VmRSS")
+
+
+def peak_memory(pid: int) -> int:
+    """The most that it has had resident since it began, or since `forget_peak`."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """Begin anew with its peak, from what it has resident now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    sys.exit(f"/proc/{pid}/status tells no {field}")
+
+
 def _cpu_seconds(pid: int) -> float:
     _, *fields = _stat(pid)
     return (int(fields[10]) + int(fields[11])) / TICKS_PER_SECOND
@@ -261,6 +295,13 @@ def machine() -> dict[str, Any]:
         "versions": {name: version(name) for name in ("tidegate", "uvloop", "httptools", "aiohttp")},
         "load_average_at_start": round(os.getloadavg()[0], 2),
     }
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """The middle, the 95th and 99th of a hundred, and the greatest; zeros when there are none."""
+    order = sorted(values) or [0.0]
+    at = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: round(order[min(int(share * len(order)), len(order) - 1)], 4) for name, share in at.items()}
 
 
 def write_result(path: Path, at: Mapping[str, Any], result: Mapping[str, Any]) -> None:

@@ -216,8 +216,10 @@ def read_answers(data: bytes, methods: Iterable[bytes], *, closed: bool = False)
 
     Raises h11.RemoteProtocolError when they are not valid HTTP, or more than what was asked for.
     """
-    answers = []
+    answers: list[Answer] = []
     for method in methods:
+        if not data:
+            return answers
         connection = h11.Connection(h11.CLIENT)
         connection.send(h11.Request(method=method, target="/", headers=[("host", "a")]))
         connection.send(h11.EndOfMessage())

@@ -1,97 +1,81 @@
 """Requests/s through the gateway beside other proxies, in one run on one machine: small JSON POSTs on kept connections.
 
-The proxy under test has one core; the load (wrk) and the upstream (nginx) share the other. All proxies run all the time, one
-gets load at a time, in rounds whose order rotates, so that what disturbs the machine disturbs all of them. Reported are
-medians over the rounds and their ratios. A proxy that did not use its core up (`proxy core` below 95 %) was held back by the
-load's core: CPU per request then tells more than requests/s.
+The proxy under test has one core; the load and the pods (nginx) share the other. There are two kinds of load: head and body
+in one packet (wrk), and in two (twice.c). All proxies run all the time, one gets load at a time, in rounds whose order
+rotates. Reported are medians over the rounds, of figures and of ratios within a round, and whether the ratios reach their
+bounds. A proxy that did not use its core up (`proxy core` below 95 %) was held back by the load's core: CPU per request then
+tells more than requests/s.
 """
 
 import argparse
-import json
-import os
-import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from loadtests.bursts import (
+    CONNECTIONS,
+    LOAD_CORE,
+    PROXY_CORE,
+    Case,
+    Load,
+    Subject,
+    measure,
+    need_two_cores,
+    show,
+    version,
+    wrk,
+)
 from loadtests.common import (
     HOST,
-    Child,
     Children,
     find_tool,
     free_port,
-    loopback,
     machine,
-    on_core,
-    table,
     wait_listening,
     write_result,
 )
-from loadtests.throughput.peers import DEFAULT, MODEL_HOST, MODEL_PATH, PEERS, Place, upstream
+from loadtests.stage import Command
+from loadtests.throughput.peers import DEFAULT, PEERS, PREDICTION, Place, missing, pods, versions
 
 HERE = Path(__file__).resolve().parent
-PROXY_CORE, LOAD_CORE = 0, 1
-CONNECTIONS = 32
 SIZES = (100, 1024)
+OWN = "tidegate"
 DIRECT = "direct"
-"""No proxy at all: what load and upstream can do on their core."""
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What one burst of load gave."""
-
-    requests_per_s: float
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
-    cpu_us_per_request: float
-    """CPU time of the proxy, in user and system mode; of load and upstream it says nothing."""
-    proxy_core: float
-    """Share of its core that the proxy used."""
-    load_core: float
-    """Share of the other core that was busy, with whatever."""
-    disturbance: float
-    """Share of the proxy's core that something else used: above a few percent the figures are worth little."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Something that gets load."""
-
-    name: str
-    child: Child
-    port: int
+"""No proxy at all: what load and pods can do on their core."""
+BOUNDS = {"nginx": 0.5, "envoy": 2.0, "vllm-router": 2.5, "aiohttp": 6.0}
+"""How many times a peer's requests/s the gateway is to reach."""
 
 
 def main() -> None:
     options = arguments()
-    wrk = find_tool("wrk", "wrk")
-    if len(os.sched_getaffinity(0)) < 2:
-        raise SystemExit("this needs two cores: one for the proxy under test, one for load and upstream")
+    need_two_cores()
+    names = chosen(options.peers)
     at = machine()
+    at["versions"] |= {"nginx": version([find_tool("nginx", "nginx-light"), "-v"])} | versions(names)
     with Children() as children:
-        subjects = start(children, options.peers)
-        for subject in subjects:
-            burst(wrk, subject, SIZES[0], 1)  # connections, caches, the branch predictor
-        rounds = measure(wrk, subjects, options)
-    at["versions"] |= {
-        "nginx": _version([find_tool("nginx", "nginx-light"), "-v"]),
-        "wrk": _version([wrk, "-v"]),
+        cases = make_cases(children.folder, options.load)
+        measure(cases, start(children, names), options.rounds, options.seconds)
+    for case in cases:
+        print(f"\n{case.name}, {CONNECTIONS} connections, median of {options.rounds} rounds\n")
+        print(tell(case))
+        if slow := case.held_back():
+            print(f"did not use their core up, so that their requests/s are lower bounds: {', '.join(slow)}")
+    kept = {
+        "options": {
+            "seconds": options.seconds,
+            "rounds": options.rounds,
+            "load": options.load,
+            "peers": names,
+            "connections": CONNECTIONS,
+        },
+        "bounds": [verdict for case in cases for verdict in verdicts(case)],
+        "cases": {
+            case.name: {"ratios": ratios(case), "cpu_ratios": cpu_ratios(case), **case.plain()}
+            for case in cases
+        },
     }
-    medians = {size: {name: median(of) for name, of in by_name.items()} for size, by_name in rounds.items()}
-    for size, by_name in medians.items():
-        print(f"\n{size}-byte POSTs, {CONNECTIONS} connections, median of {options.rounds} rounds\n")
-        print(show(by_name))
-    result = {
-        "options": vars(options) | {"connections": CONNECTIONS},
-        "ratios": {size: ratios(by_name) for size, by_name in medians.items()},
-        "medians": {size: {n: _plain(m) for n, m in by_name.items()} for size, by_name in medians.items()},
-        "rounds": {size: {n: [_plain(r) for r in of] for n, of in by.items()} for size, by in rounds.items()},
-    }
-    write_result(HERE / "result.json", at, result)
+    write_result(options.result, at, kept)
 
 
 def arguments() -> argparse.Namespace:
@@ -99,148 +83,105 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=int, default=5, help="length of a burst of load (default: 5)")
-    parser.add_argument("--rounds", type=int, default=3, help="bursts per proxy and size (default: 3)")
-    parser.add_argument("--peers", nargs="+", choices=sorted(PEERS), default=list(DEFAULT))
+    parser.add_argument("--rounds", type=int, default=3, help="bursts per proxy, size and load (default: 3)")
+    parser.add_argument(
+        "--load", choices=["one", "two", "both"], default="both", help="packets per request (default: both)"
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=list(PEERS),
+        help=f"the proxies to measure (default: those of {', '.join(DEFAULT)} that are installed)",
+    )
+    parser.add_argument(
+        "--result", type=Path, default=HERE / "result.json", help="where to (default: beside the script)"
+    )
     return parser.parse_args()
 
 
-def start(children: Children, peers: Sequence[str]) -> list[Subject]:
+def chosen(named: Sequence[str] | None) -> list[str]:
+    """The peers to measure. What was named and is missing ends the run; what was not named is left out."""
+    lacking = {name: text for name in named or DEFAULT if (text := missing(name))}
+    if named and lacking:
+        raise SystemExit("\n".join(lacking.values()))
+    for name, text in lacking.items():
+        print(f"{name} is left out: {text}")
+    return [name for name in named or DEFAULT if name not in lacking]
+
+
+def make_cases(folder: Path, packets: str) -> list[Case]:
+    loads: list[tuple[str, Load]] = []
+    if packets in {"one", "both"}:
+        loads.append(("one packet", wrk()))
+    if packets in {"two", "both"}:
+        loads.append(("two packets", twice(folder)))
+    return [Case(f"{size} bytes in {name}", load, size) for name, load in loads for size in SIZES]
+
+
+def twice(folder: Path) -> Load:
+    """Head and body in two packets."""
+    program = folder / "twice"
+    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra"]
+    subprocess.run([find_tool("gcc", "gcc"), *flags, "-o", program, HERE / "twice.c"], check=True)
+
+    def load(port: int, seconds: int) -> Command:
+        return [program, HOST, str(port), str(CONNECTIONS), str(seconds)]
+
+    return load
+
+
+def start(children: Children, names: Sequence[str]) -> list[Subject]:
     stable, candidate = free_port(), free_port()
-    pods = children.start(
-        "upstream", upstream(Place(children.folder, 0, 0, stable, candidate)), core=LOAD_CORE
-    )
-    wait_listening(pods, stable)
-    subjects = [Subject(DIRECT, pods, stable)]
-    for name in peers:
-        place = Place(children.folder, free_port(), free_port(), stable, candidate)
-        child = children.start(name, PEERS[name](place), core=PROXY_CORE)
+    upstream = children.start("pods", pods(Place(children.folder, 0, 0, stable, candidate)), core=LOAD_CORE)
+    wait_listening(upstream, stable)
+    subjects = [Subject(DIRECT, upstream, stable, [PREDICTION], through=False)]
+    for name in names:
+        peer, place = PEERS[name], Place(children.folder, free_port(), free_port(), stable, candidate)
+        child = children.start(name, peer.command(place), core=PROXY_CORE)
         wait_listening(child, place.port)
-        subjects.append(Subject(name, child, place.port))
+        subjects.append(Subject(name, child, place.port, [peer.target], peer.opening))
     return subjects
 
 
-def measure(
-    wrk: str, subjects: Sequence[Subject], options: argparse.Namespace
-) -> dict[int, dict[str, list[Round]]]:
-    rounds: dict[int, dict[str, list[Round]]] = {
-        size: {subject.name: [] for subject in subjects} for size in SIZES
-    }
-    for number in range(options.rounds):
-        first = number % len(subjects)
-        for size in SIZES:
-            for subject in [*subjects[first:], *subjects[:first]]:
-                done = burst(wrk, subject, size, options.seconds)
-                rounds[size][subject.name].append(done)
-                print(
-                    f"round {number + 1}, {size:4} bytes, {subject.name:15} {done.requests_per_s:8.0f} requests/s",
-                    flush=True,
-                )
-    return rounds
+# -- what it says
 
 
-def burst(wrk: str, subject: Subject, size: int, seconds: int) -> Round:
-    """Load for some seconds. Exits when an answer was not 2xx or 3xx, or a connection failed."""
-    subject.child.check()
-    loopback(f"{HOST}:{subject.port}")
-    url = f"http://{HOST}:{subject.port}{MODEL_PATH}"
-    command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / "load.lua"), url]
-    load = {"LOAD_HOST": MODEL_HOST, "LOAD_PATH": MODEL_PATH, "LOAD_BODY": body(size)}
-    before = subject.child.cpu_seconds(), _busy(PROXY_CORE), _busy(LOAD_CORE)
-    with on_core(LOAD_CORE):
-        run = subprocess.run(command, env=os.environ | load, capture_output=True, text=True, check=False)
-    after = subject.child.cpu_seconds(), _busy(PROXY_CORE), _busy(LOAD_CORE)
-    lines = [line for line in run.stdout.splitlines() if line.startswith("{")]
-    if run.returncode or not lines:
-        raise SystemExit(f"wrk failed with {run.returncode}:\n{run.stdout}{run.stderr}")
-    told = json.loads(lines[0])
-    if told["refused"] or told["broken"] or not told["requests"]:
-        raise SystemExit(f"{subject.name} failed requests: {told}\n{subject.child.output()[-2000:]}")
-    used, proxy_core, load_core = (b - a for a, b in zip(before, after, strict=True))
-    if subject.name == DIRECT:
-        used = 0.0
-    return Round(
-        told["requests"] / told["seconds"],
-        told["p50_us"] / 1000,
-        told["p99_us"] / 1000,
-        told["max_us"] / 1000,
-        used / told["requests"] * 1e6,
-        used / told["seconds"],
-        load_core / told["seconds"],
-        (proxy_core - used) / told["seconds"],
-    )
+def ratios(case: Case) -> dict[str, float]:
+    """The gateway's requests/s as multiples of each other's."""
+    others = [name for name in case.rounds if OWN in case.rounds and name != OWN]
+    return {f"{OWN}/{name}": case.ratio(OWN, name) for name in others}
 
 
-def body(size: int) -> str:
-    """A V1 prediction request of exactly so many bytes."""
-    head, tail = '{"instances": [[6.8, 2.8, 4.8, 1.4]], "id": "', '"}'
-    return head + "x" * (size - len(head) - len(tail)) + tail
+def cpu_ratios(case: Case) -> dict[str, float]:
+    """Each other's CPU time per request as multiples of the gateway's: the ratios if all used their core up."""
+    others = [name for name in case.rounds if OWN in case.rounds and name not in {OWN, DIRECT}]
+    return {f"{OWN}/{name}": case.ratio(name, OWN, "cpu_us_per_request") for name in others}
 
 
-def median(rounds: Sequence[Round]) -> Round:
-    """Each figure's own median."""
-    columns = zip(*(asdict(round_).values() for round_ in rounds), strict=True)
-    return Round(*(statistics.median(column) for column in columns))
-
-
-def ratios(by_name: Mapping[str, Round]) -> dict[str, float]:
-    """Tidegate's requests/s as multiples of each other's."""
-    own = by_name.get("tidegate")
-    if own is None:
-        return {}
-    return {
-        f"tidegate/{name}": round(own.requests_per_s / other.requests_per_s, 2)
-        for name, other in by_name.items()
-        if name != "tidegate"
-    }
-
-
-def show(by_name: Mapping[str, Round]) -> str:
-    against = ratios(by_name)
-    head = [
-        "",
-        "requests/s",
-        "p50 ms",
-        "p99 ms",
-        "CPU us/request",
-        "proxy core",
-        "load core",
-        "disturbed",
-        "tidegate is",
+def verdicts(case: Case) -> list[dict[str, Any]]:
+    """Which bounds were met."""
+    found = ratios(case)
+    return [
+        {"case": case.name, "peer": name, "bound": bound, "ratio": ratio, "met": ratio >= bound}
+        for name, bound in BOUNDS.items()
+        if (ratio := found.get(f"{OWN}/{name}")) is not None
     ]
-    rows = [
-        [
-            name,
-            f"{of.requests_per_s:,.0f}",
-            f"{of.p50_ms:.2f}",
-            f"{of.p99_ms:.2f}",
-            f"{of.cpu_us_per_request:.1f}" if of.cpu_us_per_request else "-",
-            f"{of.proxy_core:.0%}" if of.proxy_core else "-",
-            f"{of.load_core:.0%}",
-            f"{of.disturbance:.0%}",
-            f"{against[f'tidegate/{name}']:.2f}x" if f"tidegate/{name}" in against else "",
-        ]
-        for name, of in by_name.items()
-    ]
-    return table(head, rows)
 
 
-def _plain(figures: Round) -> dict[str, Any]:
-    return {key: round(value, 3) for key, value in asdict(figures).items()}
+def tell(case: Case) -> str:
+    columns = {
+        "tidegate is": _times(ratios(case)),
+        "by CPU": _times(cpu_ratios(case)),
+        "bound": {
+            verdict["peer"]: f"{verdict['bound']:g}x {'met' if verdict['met'] else 'missed'}"
+            for verdict in verdicts(case)
+        },
+    }
+    return show(case, columns)
 
 
-def _busy(core: int) -> float:
-    """Seconds that a core has spent on anything since the machine started, steal included."""
-    for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
-        name, *ticks = line.split()
-        if name == f"cpu{core}":
-            user, nice, system, _idle, _iowait, *others = map(int, ticks[:8])
-            return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
-    raise SystemExit(f"/proc/stat knows no core {core}")
-
-
-def _version(command: Sequence[str]) -> str:
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (run.stdout + run.stderr).splitlines()[0]
+def _times(of: dict[str, float]) -> dict[str, str]:
+    return {key.partition("/")[2]: f"{ratio:.2f}x" for key, ratio in of.items()}
 
 
 if __name__ == "__main__":

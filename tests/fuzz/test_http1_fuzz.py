@@ -1,62 +1,45 @@
-"""Bytes that mean harm, to both protocols: never an exception, never a slot that stays taken, never an answer that is not HTTP."""
+"""Bytes that mean harm, to both protocols: good messages, damaged and spliced, and noise. What is held to is in `http1_laws`."""
 
-import h11
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.backend import Limits
-from tests.fakes import World
+from tests.fuzz.http1_laws import client_law, pod_law
+from tests.fuzz.http1_seeds import ANSWERS, REQUESTS, SCRAPS
+from tests.wire import cut
 
-SCRAPS = st.sampled_from(
-    [
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 C\r\n\r\n",
-        b"HTTP/1.1 204 N\r\n", b"HTTP/1.0 200 OK\r\n\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n", b"\r",
-        b"\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"hello", b"Connection: close\r\n", b"Connection: upgrade\r\nUpgrade: h2c\r\n",
-        b"Expect: 100-continue\r\n", b"Host: y\r\n", b": ", b" ", b"\x00", b"CONNECT a:1 HTTP/1.1\r\n", b"HEAD * HTTP/1.1\r\n",
-        b"X: y\r\n", b"Content-Length: -1\r\n", b"ffffffffffffffffff\r\n",
-    ]
-)  # fmt: skip
-NOISE = st.lists(SCRAPS | st.binary(max_size=12), max_size=12).map(b"".join)
+scraps = st.sampled_from(SCRAPS) | st.binary(min_size=1, max_size=4)
+places = st.none() | st.lists(st.integers(1, 300), max_size=6)
 
 
-def cuts(data: bytes, size: int) -> list[bytes]:
-    return [data[at : at + size] for at in range(0, len(data), size)]
+@st.composite
+def damaged(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    """A few good messages, one after the other, of which a little was cut out, doubled, put in or written over."""
+    data = b"".join(draw(st.lists(st.sampled_from(seeds), min_size=1, max_size=3)))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(data)))
+        end = min(len(data), at + draw(st.integers(0, 20)))
+        how = draw(st.integers(0, 3))
+        middle = (b"", data[at:end] * 2, draw(scraps) + data[at:end], draw(scraps))[how]
+        data = data[:at] + middle + data[end:]
+    return data
 
 
-@settings(max_examples=150, deadline=None)
-@given(NOISE, st.integers(1, 40))
-def test_whatever_a_client_sends_it_gets_http_or_nothing(data: bytes, size: int) -> None:
-    """And when it has left, nothing of it remains."""
-    world = World(limits=Limits(concurrency=8), idle=8)
-    client = world.client().send(*cuts(data, size))
-    for _ in range(20):
-        busy = [link for link in world.pod.connections if link.take()]
-        for link in busy:
-            link.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        if not busy:
-            break
-    reader = h11.Connection(h11.CLIENT)
-    if client.received:
-        reader.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
-        reader.receive_data(client.received)
-        while isinstance(event := reader.next_event(), h11.InformationalResponse):
-            pass
-        assert isinstance(event, h11.Response)
-    client.vanish()
-    world.assert_at_rest()
+noise = st.lists(scraps, max_size=12).map(b"".join)
 
 
-@settings(max_examples=150, deadline=None)
-@given(NOISE, st.integers(1, 40), st.sampled_from([b"POST", b"OPTIONS"]), st.booleans())
-def test_whatever_a_pod_says_its_client_gets_http_or_a_reset(
-    data: bytes, size: int, method: bytes, clean: bool
+@settings(max_examples=400, deadline=None)
+@given(damaged(REQUESTS) | noise, places)
+def test_whatever_a_client_sends_is_read_as_h11_reads_it_or_refused(
+    data: bytes, at: list[int] | None
 ) -> None:
-    """One answer at most, and the slot is free once the pod has hung up."""
-    world = World(limits=Limits(concurrency=1))
-    client = world.client().send(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
-    world.link.say(*cuts(data, size))
-    world.link.hang_up(None if clean else ConnectionResetError())
-    if client.transport.end != "reset":
-        (answer,) = client.answers(method)
-        assert answer.complete
-    world.assert_at_rest()
+    """It gets HTTP or nothing; and when it has left, nothing of it remains."""
+    client_law(cut(data, at))
+
+
+@settings(max_examples=400, deadline=None)
+@given(damaged(ANSWERS) | noise, places, st.sampled_from([b"POST", b"OPTIONS", b"HEAD"]), st.booleans())
+def test_whatever_a_pod_says_its_client_gets_what_h11_reads_or_a_failure(
+    data: bytes, at: list[int] | None, method: bytes, clean: bool
+) -> None:
+    """One answer at most, the slot is free once the pod has hung up, and the next answer is its own."""
+    pod_law(cut(data, at), method=method, clean=clean)

@@ -35,9 +35,14 @@ HEADS = st.tuples(STARTS, st.lists(LINES, max_size=5), BODIES).map(
 )
 
 
+TOLD = (
+    "chunked", "connection", "content_length", "expect_continue", "fault", "host", "http10", "keep_alive", "lines",
+    "method", "request_id", "target", "upgrade",
+)  # fmt: skip
+
+
 def told(head: RequestHead) -> dict[str, Any]:
-    slots = [*RequestHead.__slots__, "lines", "content_length", "chunked", "fault"]
-    values = {name: getattr(head, name) for name in slots}
+    values = {name: getattr(head, name) for name in TOLD}
     named: dict[bytes, list[bytes]] = {}
     for line in filter(None, head.lines):
         name, _, value = line.partition(b": ")

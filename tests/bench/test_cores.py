@@ -1,0 +1,92 @@
+"""What the gateway's and the autoscaler's cores cost, small and large: none may grow with what it holds, but for ticks.
+
+`make bench` times it; the test suite runs it once, to see that it works.
+"""
+
+from typing import Any
+
+import pytest
+
+from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
+from gateway.routing import PathRule, Route, RouteTable, Split
+from gateway.stats import Histogram
+from gateway.timers import TimerWheel
+
+
+def table_of(count: int) -> RouteTable[int]:
+    def route(number: int) -> Route[int]:
+        host = b"model-%d.example.com" % number
+        return Route(
+            f"model-{number}",
+            Split({"v1": 1, "v2": 2}, {"v1": 90, "v2": 10}),
+            (host,),
+            (PathRule("prefix", b"/v1"),),
+        )
+
+    return RouteTable(map(route, range(count)))
+
+
+@pytest.mark.parametrize("routes", [1, 100, 10_000])
+@pytest.mark.parametrize(
+    "target", [b"/v1/models/iris:predict", b"/v1/models/iris:predict?" + b"q" * 300], ids=["seen", "unseen"]
+)
+def test_a_match(benchmark: Any, routes: int, target: bytes) -> None:
+    """Host and path to a Route, and the Backend whose turn it is; a target that is too long to be remembered is looked up anew."""
+    table = table_of(routes)
+    host = b"model-%d.example.com" % (routes // 2)
+
+    def choose() -> int:
+        route = table.match(host, target)
+        return route.choose() if route is not None else 0
+
+    assert benchmark(choose) in {1, 2}
+
+
+@pytest.mark.parametrize("endpoints", [1, 100, 5_000])
+def test_a_slot(benchmark: Any, endpoints: int) -> None:
+    """Taken, and given back."""
+    backend: Backend[Any] = Backend("iris", Limits(concurrency=8), 0.0)
+    pods = tuple(EndpointInfo(f"pod-{n}", "127.0.0.1", 9000 + n, ready=True) for n in range(endpoints))
+    backend.update(Endpoints(pods), 0.0)
+
+    def enter_and_leave() -> bool:
+        endpoint = backend.enter(1.0)
+        if endpoint is None:
+            return False
+        backend.leave(endpoint, 1.0)
+        return True
+
+    assert benchmark(enter_and_leave)
+    assert backend.in_flight == 0
+
+
+class Deadline:
+    """Stays on the wheel for ever."""
+
+    scheduled = float("inf")
+
+    def on_time(self, now: float) -> float:
+        return now + 1.0
+
+
+def test_a_turn_of_a_wheel_with_ten_thousand_deadlines(benchmark: Any) -> None:
+    """A twentieth of them is due at each."""
+    wheel = TimerWheel(0.0)
+    now = 0.0
+    for number in range(10_000):
+        wheel.arm(Deadline(), 1.0 + number % 20 * 0.05)
+
+    def turn() -> None:
+        nonlocal now
+        now += 0.05
+        wheel.turn(now)
+
+    benchmark(turn)
+    assert "10000 items" in repr(wheel)
+
+
+def test_an_observation(benchmark: Any) -> None:
+    """Of a histogram."""
+    histogram = Histogram()
+    benchmark(histogram.observe, 0.012)
+    assert histogram.sum > 0
