@@ -7,55 +7,59 @@ here: with its length, in chunks, or, for HTTP/1.0, by the connection's end. An 
 """
 
 import asyncio
-import socket
-import struct
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gateway.errors import HEAD_TIMEOUT, GatewayError
 from gateway.exchange import Exchange
 from gateway.gateway import Gateway
 from gateway.http1 import BODYLESS, ResponseHead, chunk, last_chunk
+from gateway.intake import Intake
 from gateway.reader import Incoming, RequestReader
+from gateway.sockets import reset_connection
 from gateway.tls import hurry
+from gateway.turned_away import turn_away
+
+if TYPE_CHECKING:
+    from gateway.forwarded import Origin
 
 KEEP_ALIVE_SECONDS = 75.0
 """An idle connection is closed after this long, as nginx does."""
 LINGER_SECONDS = 5.0
 """How long a client whose request was not read to its end may take to notice the answer."""
-AHEAD_MOST = 65536
-"""Bytes kept of what a client sends before its last request is answered."""
-_FORWARDED = b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nvia: 1.1 tidegate\r\n"
-_RESET = struct.pack("ii", 1, 0)
 
 
-class Downstream:
+class Downstream(Intake):
     """One client's connection: an asyncio.Protocol in all but name, as machine code has no classes of Python's above it."""
 
     __slots__ = (
-        "_acting", "_ahead", "_blocked", "_choked", "_chunked", "_closing", "_current", "_due", "_exchange", "_gateway",
-        "_in_head", "_keep", "_reader", "_reading", "forwarded", "scheduled", "transport",
+        "_acting", "_choked", "_chunked", "_closing", "_current", "_due", "_exchange", "_in_head", "_keep", "_left", "_unsent",
+        "origin", "scheduled",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway) -> None:
         # For the connection
         self._gateway = gateway
-        self.transport: Any = None
-        """An asyncio.Transport from `connection_made` on; typed loosely, as uvloop's is no subclass of it."""
-        self.forwarded = b""
+        self.transport = None
+        self.origin: Origin
+        """From `connection_made` on."""
         self.scheduled = inf
         self._due = inf
         self._reader = RequestReader(gateway.head_limits)
         self._closing = False
         """Nothing more is read from this client."""
         self._ahead = b""
+        self._weighed = 0
         self._in_head = True
         """The next request's head has begun, and its deadline is set; the first one's begins with the connection."""
         self._reading = True
         self._blocked = False
-        """The Exchange can take no more of the body for now."""
         self._choked = False
         """The client has not yet taken what was written: no next request begins."""
+        self._unsent = inf
+        """Bytes that it had not taken at the last look."""
+        self._left = 0
+        """Requests that it may still send; 0: any number."""
         self._acting = False
         # For the request that is being answered
         self._current: Incoming | None = None
@@ -67,11 +71,18 @@ class Downstream:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        peer = transport.get_extra_info("peername")
-        host = peer[0].encode() if peer else b"unknown"
-        proto = b"http" if transport.get_extra_info("ssl_object") is None else b"https"
-        self.forwarded = _FORWARDED % (host, proto)
-        self._gateway.opened(self)
+        gateway, peer = self._gateway, transport.get_extra_info("peername")
+        secure = transport.get_extra_info("ssl_object") is not None
+        self.origin = origin = gateway.forwarding.origin(peer, secure=secure)
+        refusal = gateway.admission.enter(origin.group)
+        if refusal is not None:
+            self._reader.close()
+            turn_away(gateway, transport, refusal)
+            return
+        self._left = gateway.admission.limits.requests
+        if origin.trusted:
+            self._reader.trust()
+        gateway.opened(self)
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
@@ -79,25 +90,38 @@ class Downstream:
             return
         current = self._current
         if self._ahead or (self._choked if current is None else current.complete):
-            self._ahead += data
-            self._govern_reading()
+            self._set_aside(data)
             return
         if current is None:
             incoming = self._reader.take(data)
             if incoming is not None:
                 self._begin(incoming)
                 return
-        self._reader.feed(data)
+        self._ahead = self._reader.feed(data)
         self._act()
 
     def eof_received(self) -> bool | None:
-        # A client that closes its side has gone, even after a whole request; nginx takes it so as well.
+        # A client that closes its side has gone, even after a whole request; nginx takes it so as well. A reset, since what it has of
+        # the answer may otherwise look whole, and a client that does not read would keep a mere close waiting for good.
         if self._exchange is not None:
             self._leave()
+            reset_connection(self.transport)
+        # Also for what it sent ahead: the last answer's way out may yet take a while.
+        self._closing = True
         return None
+
+    def on_end(self, *, reset: bool) -> None:
+        # A FIN while paused is one like any other: what was sent before it makes no difference to whether the client is there.
+        if reset:
+            self._leave()
+            self.transport.abort()
+        elif not self.eof_received():
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         self._closing = True
+        self._forget_ahead()
+        self._gateway.admission.leave(self.origin.group)
         self._gateway.closed(self)
         self._gateway.wheel.disarm(self)
         self._leave()
@@ -105,6 +129,7 @@ class Downstream:
 
     def pause_writing(self) -> None:
         self._choked = True
+        self._unsent = inf
         if self._exchange is not None:
             self._exchange.on_blocked()
 
@@ -146,12 +171,13 @@ class Downstream:
         if self._exchange is None and reader.partial and not self._in_head:
             self._in_head = True
             self._wait_for_head()
+        if self._ahead or self._weighed:
+            self._weigh_ahead()
         if self._ahead or self._blocked or not self._reading:
             self._govern_reading()
 
     def _read_ahead(self) -> None:
-        ahead, self._ahead = self._ahead, b""
-        self._reader.feed(ahead)
+        self._ahead = self._reader.feed(self._ahead)
         if self._exchange is not None and self._current is not None:
             self._continue(self._exchange, self._current)
 
@@ -165,6 +191,11 @@ class Downstream:
         head = incoming.head
         self._current = incoming
         self._keep = head.keep_alive
+        if self._left:
+            self._left -= 1
+            self._keep = self._keep and self._left > 0
+        if self.origin.trusted:
+            self.origin.adopt(head)
         self._in_head = False
         self._due = inf
         self._exchange = exchange = Exchange(self._gateway, self, head)
@@ -234,30 +265,7 @@ class Downstream:
         """Break the connection so that the client cannot take what it has for the whole: a reset, not an end."""
         self._exchange = self._current = None
         self._closing = True
-        if not self.transport.is_closing():
-            sock = self.transport.get_extra_info("socket")
-            if sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.transport.abort()
-
-    def pause(self) -> None:
-        self._blocked = True
-        self._govern_reading()
-
-    def resume(self) -> None:
-        self._blocked = False
-        self._govern_reading()
-
-    def _govern_reading(self) -> None:
-        """Read while there is a use for it: nothing is kept without bound."""
-        reading = not self._blocked and len(self._ahead) <= AHEAD_MOST
-        if reading == self._reading or self.transport.is_closing():
-            return
-        self._reading = reading
-        if reading:
-            self.transport.resume_reading()
-        else:
-            self.transport.pause_reading()
+        reset_connection(self.transport)
 
     def _answered(self) -> None:
         """The response is whole: on to the next request, or close."""
@@ -270,14 +278,20 @@ class Downstream:
             if self._ahead or reader.inbox or reader.partial or not self._reading:
                 self._act()
         else:
-            self._close(linger=current is not None and not current.complete)
+            # It goes on sending: the rest of this request, or more of them, as it may since it did not ask for the end itself.
+            more = self._ahead or reader.inbox or reader.partial
+            linger = current is not None and (
+                not current.complete or (bool(more) and current.head.keep_alive)
+            )
+            self._close(linger=linger)
 
     def _close(self, *, linger: bool) -> None:
         self._closing = True
-        self._ahead = b""
+        self._forget_ahead()
         self._govern_reading()
         if not linger or self.transport.is_closing():
             self.transport.close()
+            self._expect(self._gateway.now() + KEEP_ALIVE_SECONDS)
             return
         # The client may still be sending. Closing now would reset the connection and could destroy the answer on its way,
         # so only our side is closed, and what comes is thrown away for a while.
@@ -306,9 +320,19 @@ class Downstream:
             self._reader.give_up(GatewayError(HEAD_TIMEOUT, detail))
             self._act()
             return self._due
+        if self._choked and self._takes():
+            self._due = now + KEEP_ALIVE_SECONDS
+            return self._due
+        if self.transport.get_write_buffer_size():
+            self.reset()
         self._closing = True
         self.transport.abort()
         return inf
+
+    def _takes(self) -> bool:
+        """The client goes on taking what was written, however slowly."""
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        return 0 < self._unsent < before
 
     def shut(self) -> None:
         """The gateway drains: an idle connection closes now, a busy one after its answer."""

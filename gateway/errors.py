@@ -33,6 +33,7 @@ NO_ROUTE = Reason("no_route", 404, Fault.DOWNSTREAM, "No route matches this host
 METHOD_NOT_ALLOWED = Reason("method_not_allowed", 405, Fault.DOWNSTREAM, "Method not supported")
 HEAD_TIMEOUT = Reason("head_timeout", 408, Fault.DOWNSTREAM, "The request's head took too long")
 BODY_TIMEOUT = Reason("body_timeout", 408, Fault.DOWNSTREAM, "The request's body stopped coming")
+BODY_TOO_LARGE = Reason("body_too_large", 413, Fault.DOWNSTREAM, "The request's body is too large")
 TARGET_TOO_LONG = Reason("target_too_long", 414, Fault.DOWNSTREAM, "The request's target is too long")
 HEADERS_TOO_LARGE = Reason("headers_too_large", 431, Fault.DOWNSTREAM, "The request's head is too large")
 CLIENT_CLOSED = Reason("client_closed", 499, Fault.DOWNSTREAM, "The client left before the answer")
@@ -47,6 +48,10 @@ UPSTREAM_INVALID = Reason("upstream_invalid", 502, Fault.UPSTREAM, "The pod's an
 QUEUE_FULL = Reason("queue_full", 503, Fault.GATEWAY, "The backend's queue is full", retryable=True)
 QUEUE_TIMEOUT = Reason("queue_timeout", 503, Fault.GATEWAY, "No pod was free in time", retryable=True)
 CANNOT_START = Reason("cannot_start", 503, Fault.UPSTREAM, "The backend's pods cannot start")
+TOO_MANY_CONNECTIONS = Reason(
+    "too_many_connections", 503, Fault.GATEWAY, "Too many connections are open", retryable=True
+)
+OVERLOADED = Reason("overloaded", 503, Fault.GATEWAY, "The gateway can hold no more", retryable=True)
 BACKEND_REMOVED = Reason("backend_removed", 503, Fault.GATEWAY, "The backend was removed", retryable=True)
 
 ACTIVATION_TIMEOUT = Reason(

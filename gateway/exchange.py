@@ -6,16 +6,18 @@ gauges and timer are released there. Past the response head a failure aborts the
 whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed.
 """
 
+import errno
 from math import inf
 from typing import TYPE_CHECKING
 
+from gateway.bodies import HELD_MOST, Bodies
 from gateway.breaker import Endpoint, Waiter
-from gateway.deadlines import Deadlines
 from gateway.errors import (
     CLIENT_CLOSED,
     CONNECT_FAILED,
     IDLE_TIMEOUT,
     NO_ROUTE,
+    OVERLOADED,
     REQUEST_TIMEOUT,
     UPSTREAM_RESET,
     GatewayError,
@@ -32,18 +34,16 @@ if TYPE_CHECKING:
     from gateway.stats import Traffic
     from gateway.terms import BackendRef
 
-HELD_MOST = 65536
-"""Bytes of a request's body that are kept while it waits; then the client is asked to pause."""
 REFUSED_MOST = 3
 """Endpoints that may refuse one request before it is answered 502."""
 
 
-class Exchange(Deadlines):
+class Exchange(Bodies):
     """One request on its way, from its complete head to its last byte or its failure."""
 
     __slots__ = (
-        "_backend", "_begun", "_cold", "_counted", "_dialling", "_endpoint", "_failed", "_head", "_held",
-        "_held_bytes", "_pod", "_ref", "_refused", "_resets", "_status", "_traffic", "_trailers", "_waiter",
+        "_backend", "_begun", "_cold", "_counted", "_dialling", "_endpoint", "_failed",
+        "_pod", "_ref", "_refused", "_resets", "_status", "_traffic", "_trailers", "_waiter",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, client: ClientStream, head: RequestHead) -> None:
@@ -59,6 +59,8 @@ class Exchange(Deadlines):
         # The request's body
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._weighed = 0
+        self._body_left = inf
         self._trailers: list[bytes] = []
         self._request_done = False
         # Where it stands: waiting, dialling, or sent
@@ -104,6 +106,8 @@ class Exchange(Deadlines):
         self._backend = backend = ref.backend
         self._traffic = ref.traffic or ref.meet()
         self._timeouts = timeouts = ref.timeouts
+        if ref.body_limit and not self._bound_body(ref.body_limit, len(data)):
+            return
         if timeouts.request:
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)
@@ -119,8 +123,12 @@ class Exchange(Deadlines):
             return
         self._request_done = ended
         self._trailers = trailers
+        ref = self._ref
+        if ref is not None and not self._fits(len(data), ref.body_limit):
+            return
         if self._pod is None:
             self._hold(data)
+            self._weigh()
             return
         self._pod.send(data, trailers, ended=ended)
         self._expect_progress()
@@ -252,13 +260,9 @@ class Exchange(Deadlines):
         if client is not None:
             client.respond(capabilities(), b"", [], self._extra(), ended=True)
 
-    def _hold(self, data: bytes) -> None:
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > HELD_MOST and self._client is not None:
-            self._client.pause()
-
     def _wait(self, backend: ModelBackend, now: float) -> None:
+        if not self._weigh():
+            return
         self._waiter = waiter = Waiter[Seeker](self, now)
         try:
             backend.wait(waiter, now)
@@ -273,6 +277,8 @@ class Exchange(Deadlines):
         pool = endpoint.pool or self._gateway.pool(endpoint)
         pod = None if self._resets else pool.take(now)
         if pod is None:
+            if not self._weigh():
+                return
             self._dialling = self._gateway.loop.create_task(self._dial(endpoint, pool))
         else:
             self._send(pod, now)
@@ -282,6 +288,10 @@ class Exchange(Deadlines):
             pod = await pool.dial(self._timeouts.connect)
         except (OSError, TimeoutError) as failure:
             self._dialling = None
+            if isinstance(failure, OSError) and failure.errno in {errno.EMFILE, errno.ENFILE}:
+                # That says nothing of the pod.
+                self.fail(GatewayError(OVERLOADED, f"no connection to a pod can be opened: {failure}", 1.0))
+                return
             self._on_refused(endpoint, str(failure) or f"no connection within {self._timeouts.connect:g} s")
         else:
             self._dialling = None
@@ -335,15 +345,14 @@ class Exchange(Deadlines):
         self._pod = pod
         held = self._held
         data = held[0] if len(held) == 1 else b"".join(held)
-        forwarded = client.forwarded if client is not None else b""
+        forwarded = client.origin.lines(self._head) if client is not None else b""
         if self._held_bytes > HELD_MOST and client is not None:
             # Before anything is written: the pod may ask to pause again.
             client.resume()
         pod.request(self, self._head, forwarded, data, self._trailers, ended=self._request_done)
         if data:
             # What was sent cannot be sent again, and such a request is not: nothing need be kept.
-            self._held = []
-            self._held_bytes = 0
+            self._let_go()
         self._expect_progress(now)
 
     def _extra(self) -> bytes:
@@ -371,6 +380,8 @@ class Exchange(Deadlines):
         self._count(status, reason, now)
         if self.scheduled < inf:
             self._gateway.wheel.disarm(self)
+        if self._weighed:
+            self._let_go()
         if self._pod is not None:
             self._pod.reset()
             self._pod = None

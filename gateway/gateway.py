@@ -10,12 +10,16 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from gateway.admission import Admission
 from gateway.backend import Backend, Verdict
 from gateway.breaker import Endpoint, Waiter
+from gateway.buffered import Buffered
 from gateway.errors import Fault, GatewayError
+from gateway.forwarded import ForwardedPolicy
 from gateway.http1 import HeadLimits
 from gateway.report import Reporter
 from gateway.routing import RouteTable
+from gateway.sockets import Lookout
 from gateway.stats import Traffic
 from gateway.terms import BackendRef, Timeouts
 from gateway.timers import TimerWheel
@@ -62,7 +66,13 @@ class Gateway:
         """Seconds from a connection's or a request's first moment to its head's last byte."""
         self.unrouted = Traffic("", "")
         """Requests that met no Route."""
+        self.forwarding = ForwardedPolicy()
+        self.admission = Admission()
+        self.buffered = Buffered()
+        self.lookout = Lookout()
         self.clients: set[Client] = set()
+        self.turned_away: set[object] = set()
+        """Connections beyond the limits that may still read why."""
         self.draining = False
         self.on_nudge: Callable[[ModelBackend], None] = _nobody
         self.on_suspect: Callable[[ModelBackend, Endpoint], None] = _nobody
@@ -84,7 +94,9 @@ class Gateway:
     def pool(self, endpoint: Endpoint) -> ConnectionPool:
         """An Endpoint's connections, from the first request that goes there."""
         if endpoint.pool is None:
-            endpoint.pool = ConnectionPool(endpoint.host, endpoint.port, self.loop, endpoint.trust)
+            endpoint.pool = ConnectionPool(
+                endpoint.host, endpoint.port, self.loop, self.lookout, endpoint.trust
+            )
         pool: ConnectionPool = endpoint.pool
         return pool
 
@@ -132,6 +144,7 @@ class Gateway:
         """Turn the wheel and end the waits that are over; many times a second."""
         now = self.now()
         self.wheel.turn(now)
+        self.lookout.turn()
         for backend in (*self.backends.values(), *self.retiring.values()):
             if backend.breaker.queued:
                 for waiter, error in backend.expire(now):

@@ -31,21 +31,19 @@ _HOP_BY_HOP = {
     b"http2-settings": DROP,
     b"x-request-id": REQUEST_ID,
 }
-_REQUEST = _HOP_BY_HOP | {
-    b"host": HOST,
-    b"expect": EXPECT,
-    b"forwarded": DROP,
-    b"x-real-ip": DROP,
-    b"x-forwarded-for": DROP,
-    b"x-forwarded-host": DROP,
-    b"x-forwarded-port": DROP,
-    b"x-forwarded-proto": DROP,
-}
+_ORIGIN = frozenset(
+    (
+        b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto",
+    )
+)  # fmt: skip
+"""What tells of a client: a trusted proxy's word is taken for it, nobody else's. `forwarded` writes it."""
+_TRUSTED = _HOP_BY_HOP | {b"host": HOST, b"expect": EXPECT}
+_REQUEST = _TRUSTED | dict.fromkeys(_ORIGIN, DROP)
 _OURS = b"x-tidegate-"
 _SLASH = ord("/")
 _PLAIN_CONNECTION = frozenset((b"close", b"keep-alive"))
-_FOR_ALL_HOPS = _PLAIN_CONNECTION | {b"host", b"content-length", b"transfer-encoding"}
-"""What Connection may name without effect: where a message goes and ends is no matter of one hop."""
+_FOR_ALL_HOPS = _PLAIN_CONNECTION | _ORIGIN | {b"host", b"content-length", b"transfer-encoding", b"via"}
+"""What Connection may name without effect: where a message comes from, goes and ends is no matter of one hop."""
 LONGEST_BODY = 2**63 - 1
 """What a Content-Length may say: who counts in 64 bits with a sign would read a larger one as something else."""
 _AUTHORITY = re.compile(
@@ -64,13 +62,20 @@ class FieldTable(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         lower = name.lower()
-        action = DROP if lower.startswith(_OURS) else self._by_lower.get(lower, KEEP)
+        # Servers that speak CGI or WSGI to their applications take x_forwarded_for for x-forwarded-for.
+        dashed = lower.replace(b"_", b"-")
+        if dashed.startswith(_OURS) or (dashed != lower and dashed in _REQUEST):
+            action = DROP
+        else:
+            action = self._by_lower.get(lower, KEEP)
         if len(self) < _LEARN_AT_MOST:
             self[name] = action
         return action
 
 
 REQUEST_FIELDS = FieldTable(_REQUEST)
+TRUSTED_FIELDS = FieldTable(_TRUSTED)
+"""For a trusted proxy's requests."""
 RESPONSE_FIELDS = FieldTable(_HOP_BY_HOP | {b"x-request-id": DROP})
 
 
@@ -253,14 +258,12 @@ class RequestHead(Head):
 
         `authority` stands in for a missing Host; `forwarded` are whole lines.
         """
-        host = self.host
-        if not host:
-            host = b""
+        if not self.host:
             forwarded = field_line(b"host", authority) + forwarded
         return b"".join(
             (
                 self.method, b" ", self.target, b" HTTP/1.1\r\n", *self.lines, b"x-request-id: ", self.request_id or b"",
-                b"\r\nx-forwarded-host: ", host, b"\r\n", forwarded, b"\r\n", body,
+                b"\r\n", forwarded, b"\r\n", body,
             )
         )  # fmt: skip
 

@@ -151,6 +151,10 @@ class Sources:
     """Requests that met no Route."""
     connections: Callable[[], int]
     """Client connections open."""
+    refused: Mapping[str, int]
+    """Client connections turned away, by the limit that they met."""
+    buffered: Callable[[], int]
+    """Bytes held of requests that wait."""
     reloads: Mapping[str, int]
     """Attempts to load a configuration, by result."""
     loop_lag: Histogram
@@ -220,6 +224,11 @@ class GatewayCollector(Collector):
         yield family(
             "tidegate_connections", "Client connections open.", "gauge", (), ((), sources.connections())
         )
+        text = "Client connections turned away, by the limit that they met."
+        refusals = [((limit,), count) for limit, count in sources.refused.items()]
+        yield family("tidegate_connections_refused", text, "counter", ("limit",), *refusals)
+        text = "Bytes held of requests that cannot go on yet."
+        yield family("tidegate_buffered_bytes", text, "gauge", (), ((), sources.buffered()))
         text = "Attempts to load the files that TLS needs, the first included, by result."
         results = [((result,), count) for result, count in sources.tls.reloads.items()]
         yield family("tidegate_certificate_reloads", text, "counter", ("result",), *results)

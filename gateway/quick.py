@@ -20,6 +20,7 @@ from gateway.http1 import (
     REQUEST_FIELDS,
     REQUEST_ID,
     RESPONSE_FIELDS,
+    TRUSTED_FIELDS,
     HeadLimits,
     RequestHead,
     ResponseHead,
@@ -89,12 +90,14 @@ class StatusTable(dict[bytes, int]):
         return status
 
 
-_REQUEST_LINES = LineTable(REQUEST_FIELDS)
+REQUEST_LINES = LineTable(REQUEST_FIELDS)
+TRUSTED_LINES = LineTable(TRUSTED_FIELDS)
+"""For a trusted proxy's requests."""
 _RESPONSE_LINES = LineTable(RESPONSE_FIELDS)
 _STATUSES = StatusTable()
 
 
-def request(data: bytes, limits: HeadLimits) -> tuple[RequestHead, int] | None:
+def request(data: bytes, limits: HeadLimits, table: LineTable) -> tuple[RequestHead, int] | None:
     """A request's head, and where its body begins in `data`, which holds nothing beyond this request; else None."""
     end = data.find(_END)
     if not 0 < end <= limits.size:
@@ -110,7 +113,6 @@ def request(data: bytes, limits: HeadLimits) -> tuple[RequestHead, int] | None:
         return None
     head = RequestHead(method, target)
     kept = head.lines
-    table = _REQUEST_LINES
     for line in lines:
         entry = table[line]
         if entry.__class__ is bytes:

@@ -21,6 +21,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gateway.admin import StatsHub, make_app
+from gateway.admission import ConnectionLimits
 from gateway.backend import Backend, Limits
 from gateway.beats import BeatMaker
 from gateway.breaker import Endpoint
@@ -40,9 +41,12 @@ from gateway.config import (
 from gateway.credentials import Keeper
 from gateway.downstream import Downstream
 from gateway.endpoints import EndpointInfo, Endpoints, Feed, Prober
+from gateway.forwarded import ForwardedPolicy
 from gateway.gateway import Gateway, ModelBackend
+from gateway.http1 import HeadLimits
 from gateway.lag import LagWatcher
 from gateway.metrics import GatewayCollector, Sources
+from gateway.openfiles import most_connections, raise_open_files
 from gateway.state import Snapshot, Status, snapshot
 from gateway.tls import Trust
 
@@ -86,6 +90,7 @@ class Server:
         """The autoscaler's counts of replicas, where there is one in this process."""
         self._overrides = overrides
         self._loop = loop
+        self._files = raise_open_files()
         self._beats = BeatMaker(self.status.gateway, loop.time())
         self._lag = LagWatcher()
         self._prober = Prober()
@@ -167,6 +172,7 @@ class Server:
         # Off the loop: a thousand routes take 30 ms and more.
         gateway.table = await asyncio.to_thread(build_table, config, gateway.backends, previous)
         gateway.head_timeout = config.defaults.timeouts.head
+        self._limit(config)
         for name in gateway.backends.keys() - config.backends.keys():
             self._remove(name, now)
         self.config = config
@@ -174,6 +180,27 @@ class Server:
         for warning in warnings:
             logger.warning("%s", warning)
         self.status.took_over(gateway.table.routes, time.time(), warnings)
+
+    def _limit(self, config: Config) -> None:
+        """What clients may take, and what pods are told of them. Connections that are open keep what they began with."""
+        gateway, limits, forwarded = self.gateway, config.limits, config.forwarded
+        most = most_connections(self._files, limits.connections)
+        if most != self.status.most_connections:
+            logger.info("up to %d connections of clients at once: %d files may be open", most, self._files)
+        if most < limits.connections:
+            text = (
+                "limits.connections is %d, which the limit on open files does not allow: raise it (ulimit -n)"
+            )
+            logger.warning(text, limits.connections)
+        self.status.most_connections = most
+        gateway.admission.limits = ConnectionLimits(
+            most, limits.connections_per_client, limits.requests_per_connection
+        )
+        gateway.head_limits = HeadLimits(limits.head, limits.fields, limits.target)
+        gateway.buffered.bound = limits.buffered
+        gateway.forwarding = ForwardedPolicy(
+            forwarded.trusted_proxies, forwarded.x_forwarded, forwarded.forwarded, forwarded.via
+        )
 
     def _put(self, name: str, config: BackendConfig, now: float) -> None:
         gateway, limits = self.gateway, limits_of(config)
@@ -334,6 +361,8 @@ class Server:
             backends=self.gateway.backends,
             unrouted=self.gateway.unrouted,
             connections=lambda: len(self.gateway.clients),
+            refused=self.gateway.admission.refused,
+            buffered=lambda: self.gateway.buffered.held,
             reloads=self.status.reloads,
             loop_lag=self._lag.histogram,
             tls=self.status.tls,

@@ -73,6 +73,8 @@ class Status:
     """Where the configuration comes from, for people."""
     listen: tuple[str, ...] = ()
     """Addresses that clients connect to, `host:port`."""
+    most_connections: int = 0
+    """Of clients, that may be open at once."""
     draining: bool = False
     routes: Mapping[str, Route[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -143,6 +145,7 @@ def _head(status: Status, now: float) -> dict[str, Any]:
         "ready": status.not_ready is None,
         "not_ready": status.not_ready,
         "listen": status.listen,
+        "most_connections": status.most_connections,
         "config": {
             "path": status.config,
             "loaded_at": status.loaded and _date(status.loaded.at),

@@ -7,6 +7,7 @@ pair of streams, another protocol would be another pair around the same `exchang
 from typing import Protocol
 
 from gateway.errors import GatewayError
+from gateway.forwarded import Origin
 from gateway.http1 import RequestHead, ResponseHead
 from gateway.timers import Timed
 
@@ -14,8 +15,8 @@ from gateway.timers import Timed
 class ClientStream(Timed, Protocol):
     """The client's side of one request, as the Exchange calls it."""
 
-    forwarded: bytes
-    """Whole header lines that tell the pod of the client."""
+    origin: Origin
+    """Where the request comes from."""
 
     def interim(self, head: ResponseHead) -> None:
         """Pass on a 1xx answer."""

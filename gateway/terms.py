@@ -33,6 +33,8 @@ class BackendRef(Generic[R]):
     backend: Backend[R]
     route: str
     timeouts: Timeouts = field(default_factory=Timeouts)
+    body_limit: int = 0
+    """Bytes that a request's body may have; 0: no limit."""
     expose_backend: bool = False
     """Tell the client which Backend answered (`x-tidegate-backend`)."""
     traffic: Traffic | None = None

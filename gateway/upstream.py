@@ -6,6 +6,7 @@ the end, so that whoever gets the freed slot finds it. `exchange` drives this; n
 """
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
@@ -14,6 +15,7 @@ from gateway import quick
 from gateway.errors import UPSTREAM_INVALID, UPSTREAM_RESET, GatewayError
 from gateway.http1 import (
     KEEP,
+    POD_LIMITS,
     RESPONSE_FIELDS,
     RequestHead,
     ResponseHead,
@@ -21,6 +23,7 @@ from gateway.http1 import (
     field_line,
     last_chunk,
 )
+from gateway.sockets import Lookout, unread
 from gateway.streams import Receiver
 from gateway.tls import Trust, hold_back, said_goodbye, why
 
@@ -46,9 +49,11 @@ class Upstream:
         "_for_head",
         "_fresh",
         "_goodbye",
+        "_got",
         "_head",
         "_interims",
         "_keep_alive",
+        "_overhead",
         "_parser",
         "_parsing",
         "_paused",
@@ -87,6 +92,10 @@ class Upstream:
         self._parsing: ResponseHead | None = None
         self._interims: list[ResponseHead] = []
         self._head: ResponseHead | None = None
+        self._overhead = 0
+        """Bytes read since the last answer, or since the body of this one last grew."""
+        self._got = 0
+        """Bytes of the body that the parser has found."""
         self._delivered = False
         self._body: list[bytes] = []
         self._trailers: list[bytes] = []
@@ -140,6 +149,7 @@ class Upstream:
         if not self._paused and not self.transport.is_closing():
             self._paused = True
             self.transport.pause_reading()
+            self.pool.lookout.watch(self)
 
     def resume(self) -> None:
         if self._paused:
@@ -183,6 +193,10 @@ class Upstream:
             if not self._complete:
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
             self._surplus = True
+        else:
+            self._overhead = 0 if self._body or self._complete else self._overhead + len(data)
+            if self._overhead > POD_LIMITS.size or len(self._trailers) > POD_LIMITS.fields:
+                error = self._endless()
         self._deliver(error)
 
     def _begin(self, receiver: Receiver, data: bytes, head: ResponseHead, body: int) -> None:
@@ -210,6 +224,26 @@ class Upstream:
         self._surplus = missing < 0
         self._finish()
         receiver.on_data(data[:missing] if missing else data, NO_TRAILERS, ended=True)
+
+    def _endless(self) -> GatewayError:
+        """A pod may send what it likes of bodies, but heads, trailers and what stands between chunks are all kept."""
+        detail = f"the pod's answer has more than {POD_LIMITS.size} bytes in a row that are no body, or more than {POD_LIMITS.fields} fields"
+        return GatewayError(UPSTREAM_INVALID, detail)
+
+    @property
+    def paused(self) -> bool:
+        return self._paused and self._receiver is not None and not self.transport.is_closing()
+
+    def on_end(self, *, reset: bool) -> None:
+        """The pod is gone. What it sent before is still read, if that can be the whole answer."""
+        head, receiver = self._head, self._receiver
+        if head is not None and head.content_length >= 0:
+            lost = unread(self.transport) < (self._remaining or head.content_length - self._got)
+        else:
+            lost = reset
+        if lost and receiver is not None:
+            self.reset()
+            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(None)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
@@ -270,6 +304,11 @@ class Upstream:
         head = self._parsing or ResponseHead()
         self._parsing = None
         head.status = self._parser.get_status_code()
+        if (
+            len(head.lines) > POD_LIMITS.fields
+            or self._overhead + sum(map(len, head.lines)) > POD_LIMITS.size
+        ):
+            head.blame(self._endless().detail)
         if head.connection is not None:
             head.drop_named()
         if self._head is not None:
@@ -290,6 +329,7 @@ class Upstream:
             self._surplus = True
         else:
             self._body.append(data)
+            self._got += len(data)
 
     def on_message_complete(self) -> None:
         if self._head is not None and not self._complete:
@@ -297,6 +337,7 @@ class Upstream:
             # A coding in HTTP/1.0 is faulty framing (RFC 9112, 6.1).
             faulty = self._head.chunked and self._parser.get_http_version() == "1.0"
             self._keep_alive = self._parser.should_keep_alive() and not faulty
+            self._overhead = self._got = 0
 
     def _deliver(self, error: GatewayError | None) -> None:
         """Hand over what one read brought, in the order in which it came."""
@@ -337,6 +378,7 @@ class Upstream:
         """An answer to HEAD ends at its head, whatever it says of a body; the parser would wait for one, so it is replaced."""
         self._complete = True
         self._surplus = self._surplus or bool(data)
+        self._overhead = self._got = 0
         connection = head.connection or b""
         persists = self._parser.get_http_version() != "1.0" or b"keep-alive" in connection
         self._keep_alive = persists and b"close" not in connection
@@ -369,7 +411,12 @@ class ConnectionPool:
     """The connections to one pod that wait for work; the last one in is the first one out, so that the others may age."""
 
     def __init__(
-        self, host: str, port: int, loop: asyncio.AbstractEventLoop, trust: Trust | None = None
+        self,
+        host: str,
+        port: int,
+        loop: asyncio.AbstractEventLoop,
+        lookout: Lookout,
+        trust: Trust | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -379,6 +426,7 @@ class ConnectionPool:
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.authority = self.name.encode()
         self.closed = False
+        self.lookout = lookout
         self._loop = loop
         self._idle: list[Upstream] = []
 
@@ -415,7 +463,7 @@ class ConnectionPool:
             await self._loop.create_connection(
                 lambda: _protocol(connection), self.host, self.port, **self._tls
             )
-        except OSError as error:
+        except (ssl.SSLError, ConnectionError) as error:
             if self.trust is None:
                 raise
             raise ConnectionError(why(error)) from error

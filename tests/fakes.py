@@ -60,6 +60,9 @@ class Socket:
     def __init__(self) -> None:
         self.lingers = True
 
+    def fileno(self) -> int:
+        return -1
+
     def setsockopt(self, level: int, option: int, value: bytes) -> None:
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
         self.lingers = value != b"\x01\x00\x00\x00\x00\x00\x00\x00"
@@ -75,6 +78,8 @@ class Transport:
         self.socket = Socket()
         self.written = b""
         self.room: int | None = None
+        self.unsent = 0
+        """Bytes that the other side has not taken."""
         self.reading = True
         self.calls: list[str] = []
         self.eof = False
@@ -84,7 +89,13 @@ class Transport:
         self._paused = False
 
     def get_extra_info(self, name: str) -> Any:
-        return {"peername": self.peer, "socket": self.socket, "ssl_object": None}[name]
+        return {"peername": self.peer, "socket": self.socket}.get(name)
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def write(self, data: bytes) -> None:
         assert type(data) is bytes

@@ -7,7 +7,7 @@ that say what to write instead.
 import re
 import warnings
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -122,6 +122,24 @@ def _host(host: str) -> str:
     return host.lower()
 
 
+def parse_network(value: object) -> IPv4Network | IPv6Network:
+    """`10.0.0.0/8`, `fd00::/8`, or one address."""
+    if not isinstance(value, str):
+        raise fault(f"must be a network such as 10.0.0.0/8 or an address, got {show(value)}")
+    try:
+        interface = ip_interface(value)
+    except ValueError as error:
+        raise fault(f"{show(value)} is neither a network such as 10.0.0.0/8 nor an address") from error
+    network = interface.network
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped:
+        raise fault(
+            f"{show(value)} is an IPv4 address mapped to IPv6: write the IPv4 one, it stands for both"
+        )
+    if "/" in value and interface.ip != network.network_address:
+        raise fault(f"{show(value)} has bits set beyond its prefix: write {network}, or {interface.ip} alone")
+    return network
+
+
 def parse_route_host(value: object) -> bytes:
     """A name, `*.` and a name, or an IP address (IPv6 in brackets), as `Route.hosts` has them."""
     if not isinstance(value, str):
@@ -217,6 +235,11 @@ _PATH_SCHEMA: dict[str, Any] = {
 
 ListenAddress = Annotated[
     Address, PlainValidator(parse_address), _schema(":[0-9]{1,5}$", "0.0.0.0:8080", "[::1]:8080", ":8080")
+]
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(parse_network),
+    _schema("^[0-9A-Fa-f:.]+(/[0-9]+)?$", "10.0.0.0/8", "::1"),
 ]
 HttpUrl = Annotated[Address, PlainValidator(parse_plain_url), _schema("^http://", "http://127.0.0.1:9001")]
 PodUrl = Annotated[

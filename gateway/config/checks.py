@@ -91,6 +91,10 @@ def warnings(document: Document) -> Iterator[Fault]:
         if backend.target.tls is not None and not backend.target.tls.verify:
             text = "its pods are not verified: whoever can answer at their addresses gets the requests"
             yield Fault(("backends", name, "target", "tls", "verify"), text)
+    for i, network in enumerate(document.forwarded.trusted_proxies):
+        if not network.prefixlen:
+            text = f"{network} is everyone: any client can pretend to be any other"
+            yield Fault(("forwarded", "trusted_proxies", i), text)
     used = {name for route in document.routes for name in route.split}
     for name in document.backends:
         if name not in used:

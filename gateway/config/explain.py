@@ -41,6 +41,7 @@ _WORDS: Mapping[str, str] = {
 
 _PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z0-9]": "{input} is not a name: use up to 63 letters, digits, `.`, `_` and `-`, the first a letter or a digit",
+    r"^[A-Za-z0-9!": "{input} is neither a host nor a word: letters, digits and !#$%&'*+.^_`|~- make one",
     r"^[^\x00]": "{input} holds a NUL character",
     r"^/": "{input} is not a path: it must begin with `/` and be written as clients send it",
 }

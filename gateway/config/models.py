@@ -3,7 +3,7 @@
 Frozen and validated; unknown keys are refused. Durations are float seconds once read. What concerns several sections at
 once (unknown Backends, two Routes on one path) is in `checks`; what concerns one is a field validator here, placed on the
 later field, so that it speaks up even when other fields are wrong too.
-`scale` holds the scaling section, `units` and `addresses` the types of single values, `load` makes a Config of a file.
+`scale` holds the scaling section, `clients` those on clients, `units` and `addresses` the types of single values, `load` makes a Config of a file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_validator
 
 from gateway.config.addresses import Address, HttpUrl, ListenAddress, PodUrl, RouteHost, RoutePath
+from gateway.config.clients import ForwardedConfig, LimitsConfig
 from gateway.config.problems import UP, KeyPath, fault, faults
 from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig, Section, shared
 from gateway.config.tls import ListenerTls, PodTls
-from gateway.config.units import Count, Duration, PositiveDuration, default
+from gateway.config.units import Count, Duration, PositiveDuration, Size, default
 from gateway.routing import PathRule
 
 T = TypeVar("T")
@@ -59,6 +60,8 @@ class Defaults(Section):
     """What holds wherever nothing else is said."""
 
     timeouts: Timeouts = shared(Timeouts())
+    body_limit: Size = 0
+    """Bytes that a request's body may have; 0: no limit."""
 
 
 class Drain(Section):
@@ -251,6 +254,8 @@ class RouteConfig(Section):
     split: dict[str, Count]
     """Weights of Backends; 0: deployed but dark."""
     timeouts: TimeoutOverrides = shared(TimeoutOverrides())
+    body_limit: Size | None = None
+    """Bytes that a request's body may have; 0: no limit. Goes before `defaults`."""
     expose_backend: bool = False
     """Tell the client which Backend answered, in `x-tidegate-backend`."""
 
@@ -287,6 +292,8 @@ class Document(Section):
     """Where health, metrics and state are served."""
     autoscaler: AutoscalerConfig = shared(AutoscalerConfig())
     defaults: Defaults = shared(Defaults())
+    limits: LimitsConfig = shared(LimitsConfig())
+    forwarded: ForwardedConfig = shared(ForwardedConfig())
     drain: Drain = shared(Drain())
     log_dir: Text = ".tidegate/logs"
     """Where local pods write their output, a file each. A relative path starts from this file's folder."""

@@ -35,6 +35,7 @@ def _ref(config: Config, route: RouteConfig, name: str, backend: Backend[R]) -> 
         backend,
         route.name,
         resolve_timeouts(config.defaults.timeouts, config.backends[name], route),
+        body_limit=config.defaults.body_limit if route.body_limit is None else route.body_limit,
         expose_backend=route.expose_backend,
     )
 

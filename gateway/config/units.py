@@ -1,7 +1,7 @@
-"""Field types for one value each: durations, percentages, counts.
+"""Field types for one value each: durations, sizes, percentages, counts.
 
 A duration is text with its unit (`10s`, `500ms`, `1m30s`) and becomes float seconds; a share is `70%` or 0.7 and becomes
-the fraction. What has no unit is refused with the two things that may have been meant.
+the fraction; a size is `64KiB` or a number of bytes. What has no unit and needs one is refused with the things that may have been meant.
 Addresses, hosts and paths are in `addresses`; the models that use all of these in `models` and `scale`.
 """
 
@@ -19,6 +19,11 @@ _DURATION = rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?"
 _DURATION_RE = re.compile(_DURATION)
 _UNITS = (3600.0, 60.0, 1.0, 0.001)
 _PERCENT_RE = re.compile(rf"{_NUMBER}%")
+_SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = r"([0-9]+(?:\.[0-9]+)?)(KiB|MiB|GiB)"
+_SIZE_RE = re.compile(_SIZE)
+_NEAR_SIZE_RE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmg])(?:i?b)?", re.IGNORECASE)
+_LARGEST_SIZE = 2**40
 _BARE_RE = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
@@ -52,6 +57,31 @@ def format_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def parse_size(value: object) -> int:
+    """Bytes in `64KiB`, `1.5MiB` or `2GiB`; a plain number is bytes."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (match := _SIZE_RE.fullmatch(value)):
+        size = round(float(match[1]) * _SIZES[match[2]])
+    elif isinstance(value, str) and (near := _NEAR_SIZE_RE.fullmatch(value)):
+        raise fault(f"{show(value)} is not a size: write {near[1]}{near[2].upper()}iB")
+    else:
+        raise fault(f"must be a size such as 64KiB, 10MiB or a number of bytes, got {show(value)}")
+    if size < 0:
+        raise fault(f"must not be negative, got {show(value)}")
+    if size > _LARGEST_SIZE:
+        raise fault(f"{show(value)} is more than {format_size(_LARGEST_SIZE)}")
+    return size
+
+
+def format_size(size: float) -> str:
+    """The shortest text for a whole number of some unit: 65536 is `64KiB`."""
+    for unit, factor in reversed(_SIZES.items()):
+        if size and size % factor == 0:
+            return f"{int(size // factor)}{unit}"
+    return "0"
 
 
 def parse_share(value: object) -> float:
@@ -109,6 +139,10 @@ _DURATION_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": f"^(?=.){_DURATION}$"}, {"const": 0}],
     "examples": ["500ms", "10s", "1m30s"],
 }
+_SIZE_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": f"^{_SIZE}$"}, {"type": "integer", "minimum": 0}],
+    "examples": ["64KiB", "10MiB", 1048576],
+}
 _SHARE_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": f"^{_NUMBER}%$"}, {"type": "number", "minimum": 0, "maximum": 1}],
     "examples": ["70%", 0.7],
@@ -138,5 +172,9 @@ PanicThreshold = Annotated[
     between(110.0, 1000.0, "{:g}%".format),
     WithJsonSchema(_PERCENTAGE_SCHEMA),
 ]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+"""Bytes."""
+HeadSize = Annotated[Size, between(2**10, 2**20, format_size)]
+TargetSize = Annotated[Size, between(2**7, 2**20, format_size)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of pods, requests or turns; the bound keeps a slip of the finger from asking for a billion of them."""

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.backend import Limits
 from gateway.http1 import HeadLimits
-from gateway.quick import request, response
+from gateway.quick import REQUEST_LINES, request, response
 from gateway.reader import RequestReader
 from tests.fakes import World
 
@@ -89,7 +89,7 @@ def test_an_event_of_a_stream(benchmark: Any) -> None:
 def test_a_head_of_the_usual_shape(benchmark: Any) -> None:
     """Read in one piece."""
     limits = HeadLimits()
-    found = benchmark(request, REQUEST, limits)
+    found = benchmark(request, REQUEST, limits, REQUEST_LINES)
     assert found[0].content_length == len(BODY)
 
 

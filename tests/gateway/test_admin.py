@@ -40,6 +40,8 @@ class Admin:
             self.backends,
             Traffic("", ""),
             lambda: 3,
+            {},
+            lambda: 0,
             self.status.reloads,
             Histogram(),
             self.status.tls,

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.admission import ConnectionLimits
 from gateway.backend import Limits
-from gateway.downstream import AHEAD_MOST, KEEP_ALIVE_SECONDS, LINGER_SECONDS
-from gateway.exchange import HELD_MOST
+from gateway.bodies import HELD_MOST
+from gateway.downstream import KEEP_ALIVE_SECONDS, LINGER_SECONDS
+from gateway.intake import AHEAD_MOST
 from gateway.routing import RouteTable
 from tests.fakes import Answer, Client, World, read_request
 
@@ -473,3 +475,85 @@ def test_it_tells_its_state() -> None:
     assert repr(client.protocol) == "<Downstream idle>"
     client.vanish()
     assert repr(client.protocol) == "<Downstream closing>"
+
+
+# -- limits
+
+
+def test_the_last_request_that_a_connection_may_send_closes_it() -> None:
+    """Its answer says so."""
+    world = World()
+    world.gateway.admission.limits = ConnectionLimits(requests=2)
+    client = world.client()
+    for _ in range(2):
+        assert client.transport.end is None
+        client.send(GET)
+        world.link.say(OK)
+    first, last = client.answers(b"GET", b"GET")
+    assert (first.fields.get(b"connection"), last.fields[b"connection"]) == (None, b"close")
+    assert client.transport.end == "close"
+
+
+def test_what_was_sent_behind_the_last_request_does_not_destroy_its_answer() -> None:
+    """Only our side is closed, and what comes is thrown away for a while."""
+    world = World()
+    world.gateway.admission.limits = ConnectionLimits(requests=1)
+    client = world.client().send(GET + GET)
+    world.link.say(OK)
+    client.send(GET)
+    assert (client.transport.end, client.transport.eof) == (None, True)
+    assert (client.answer().status, world.codes) == (200, {200: 1})
+    world.advance(LINGER_SECONDS + 0.1)
+    assert client.transport.end == "abort"
+
+
+def test_a_connection_keeps_the_limits_that_it_began_with() -> None:
+    """Whatever is configured meanwhile."""
+    world = World()
+    client = world.client()
+    world.gateway.admission.limits = ConnectionLimits(requests=1)
+    client.send(GET)
+    world.link.say(OK)
+    assert client.transport.end is None
+
+
+def test_a_client_that_takes_its_last_answer_slowly_has_its_time() -> None:
+    """For as long as it takes anything; then its connection is reset, since what it has is not the whole."""
+    world = World()
+    client = world.client().send(GET)
+    client.transport.room = 1
+    client.transport.unsent = 3000
+    world.link.say(OK)
+    world.advance(KEEP_ALIVE_SECONDS + 0.1)
+    assert client.transport.end is None
+    client.transport.unsent = 2000
+    world.advance(KEEP_ALIVE_SECONDS + 0.1)
+    assert client.transport.end is None
+    world.advance(KEEP_ALIVE_SECONDS + 0.1)
+    assert client.transport.end == "reset"
+
+
+def test_a_client_that_does_not_take_an_answer_that_was_the_last_is_reset() -> None:
+    """A close would wait for it for good."""
+    world = World()
+    client = world.client().send(b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    client.transport.room = 1
+    client.transport.unsent = 3000
+    client.transport._end = lambda how: setattr(client.transport, "end", how)  # type: ignore[method-assign]
+    world.link.say(OK)
+    assert client.transport.end == "close"
+    world.advance(2 * KEEP_ALIVE_SECONDS + 0.2)
+    assert not client.transport.socket.lingers
+
+
+def test_a_client_that_closes_with_an_answer_on_its_way_out_is_not_served_any_more() -> None:
+    """What it had sent ahead is nobody's."""
+    world = World()
+    client = world.client().send(GET)
+    client.transport.room = 1
+    world.link.say(OK)
+    client.send(GET)
+    world.link.take()
+    assert client.protocol.eof_received() is None
+    client.transport.drain()
+    assert world.link.received == b""

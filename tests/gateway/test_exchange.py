@@ -1,14 +1,16 @@
 """One request's life on mock transports: every reason, retries, deadlines, and everything released once."""
 
 import asyncio
+import errno
 import json
 from typing import Any
 
 import pytest
 
 from gateway.backend import Limits
+from gateway.bodies import HELD_MOST
 from gateway.errors import BACKEND_REMOVED
-from gateway.exchange import HELD_MOST, Exchange
+from gateway.exchange import Exchange
 from gateway.http1 import RequestHead
 from gateway.routing import RouteTable
 from gateway.terms import Timeouts
@@ -665,3 +667,23 @@ def test_once_over_it_hears_nothing() -> None:
     exchange.on_gone()
     exchange.on_gone()
     assert world.gateway.unrouted.codes == {200: 1}
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_a_gateway_out_of_files_is_503_and_no_fault_of_the_pods(number: int) -> None:
+    """No Endpoint gets a bad name by it, and nothing is tried again at once."""
+    world = World(idle=0)
+
+    async def create_connection(*_: object) -> None:
+        raise OSError(number, "Too many open files")
+
+    world.loop.create_connection = create_connection  # type: ignore[method-assign, assignment]
+    client = world.client().send(GET)
+    await settle()
+    assert refusal(client) == (503, "overloaded")
+    assert (client.answer().fields[b"retry-after"], world.suspects, world.backend.stats.retries) == (
+        b"1",
+        [],
+        {},
+    )
+    world.assert_at_rest()

@@ -27,9 +27,19 @@ class World:
         self.lag = Histogram((0.001, 0.01))
         self.connections = 0
         self.tls = TlsStatus()
+        self.refused = {"total": 0, "per_client": 2}
+        self.buffered = 0
         self.registry = CollectorRegistry()
         sources = Sources(
-            self.backends, self.unrouted, lambda: self.connections, self.reloads, self.lag, self.tls, "1.2.3"
+            self.backends,
+            self.unrouted,
+            lambda: self.connections,
+            self.refused,
+            lambda: self.buffered,
+            self.reloads,
+            self.lag,
+            self.tls,
+            "1.2.3",
         )
         self.collector = GatewayCollector(sources)
         self.registry.register(self.collector)
@@ -158,13 +168,16 @@ _STATES = ("ready", "draining", "suspect", "not_ready")
 
 
 async def test_the_gateway_tells_of_itself() -> None:
-    """Reloads by result, connections, the loop's lag, its version, and its process."""
+    """Reloads by result, connections, bytes held, the loop's lag, its version, and its process."""
     world = World()
     world.connections = 12
     world.lag.observe(0.005)
     assert await world.value("tidegate_config_reloads_total", result="ok") == 1
     assert await world.value("tidegate_config_reloads_total", result="failed") == 0
     assert await world.value("tidegate_connections") == 12
+    assert await world.value("tidegate_connections_refused_total", limit="per_client") == 2
+    world.buffered = 65536
+    assert await world.value("tidegate_buffered_bytes") == 65536
     assert await world.value("tidegate_loop_lag_seconds_bucket", le="0.01") == 1
     families = await world.families()
     assert families["tidegate_build_info"].samples[0].labels["version"] == "1.2.3"
@@ -194,6 +207,8 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_certificate_reloads": "counter",
         "tidegate_certificate_expiry_seconds": "gauge",
         "tidegate_connections": "gauge",
+        "tidegate_connections_refused": "counter",
+        "tidegate_buffered_bytes": "gauge",
         "tidegate_loop_lag_seconds": "histogram",
         "tidegate_build_info": "gauge",
     }

@@ -54,7 +54,7 @@ def told(head: RequestHead) -> dict[str, Any]:
 @example(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nAccept: */*\r\n\r\nabc")
 def test_what_is_read_in_one_piece_the_parser_reads_likewise(data: bytes) -> None:
     """Every field of the head, and the body; and the parser finds no fault with it."""
-    found = quick.request(data, LIMITS)
+    found = quick.request(data, LIMITS, quick.REQUEST_LINES)
     if found is None:
         return
     head, begin = found
@@ -118,7 +118,7 @@ def test_an_answer_goes_through_alike_whole_and_in_two_pieces(
 )
 def test_the_unusual_is_left_to_the_parser(data: bytes) -> None:
     """Also what may be refused: the words are the parser's and the reader's."""
-    assert quick.request(data, LIMITS) is None
+    assert quick.request(data, LIMITS, quick.REQUEST_LINES) is None
 
 
 def test_lines_are_remembered_up_to_a_bound() -> None:

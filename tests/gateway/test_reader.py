@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import HEAD_TIMEOUT, GatewayError
+from gateway.errors import BAD_REQUEST, HEAD_TIMEOUT, OVERLOADED, GatewayError
 from gateway.http1 import HeadLimits
-from gateway.reader import RequestReader
+from gateway.reader import PIECE, RequestReader
 
 HOST = b"Host: x\r\n"
 LIMITS = HeadLimits()
@@ -20,10 +20,12 @@ def read(*pieces: bytes) -> RequestReader:
     taken = []
     for piece in pieces:
         incoming = reader.take(piece)
-        if incoming is None:
-            reader.feed(piece)
-        else:
+        if incoming is not None:
             taken.append(incoming)
+            continue
+        rest = piece
+        while rest:
+            rest = reader.feed(rest)
     reader.inbox.extendleft(reversed(taken))
     return reader
 
@@ -228,3 +230,66 @@ def test_it_tells_its_state() -> None:
     reader.close()
     assert repr(reader) == "<RequestReader ended, 0 in the inbox>"
     reader.feed(b"GET")
+
+
+def test_a_head_in_pieces_may_not_have_fields_without_end() -> None:
+    """However small they are, and however much room there is."""
+    reader = RequestReader(HeadLimits(1 << 20, 10, 100))
+    reader.feed(b"GET / HTTP/1.1\r\n" + HOST)
+    for _ in range(30):
+        reader.feed(b"a: b\r\n")
+    (incoming,) = reader.inbox
+    assert incoming.error is not None
+    assert incoming.error.reason.slug == "headers_too_large"
+    assert incoming.error.detail.endswith("at most 10 are taken")
+
+
+def test_requests_that_wait_in_the_inbox_stop_the_reading() -> None:
+    """What is left comes back unread, so that a packet of tiny requests is not thousands of them at once."""
+    reader = RequestReader(LIMITS)
+    request = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    data = request * (3 * PIECE // len(request))
+    rest = reader.feed(data)
+    assert len(rest) == len(data) - PIECE
+    assert len(reader.inbox) == PIECE // len(request)
+
+
+def test_after_the_end_nothing_is_left_unread() -> None:
+    """Nobody will read it."""
+    reader = RequestReader(LIMITS)
+    assert reader.feed(b"\0" * 3 * PIECE) == b""
+    assert reader.ended
+
+
+def test_giving_up_refuses_what_has_begun() -> None:
+    """A head, a body, or what would come next; an earlier fault stays."""
+    head, body = read(b"GET / HTT"), read(CHUNKED + b"1\r\na\r\n")
+    nothing, faulty = RequestReader(LIMITS), read(CHUNKED + b"1\r\na\r\n")
+    faulty.inbox[0].error = GatewayError(BAD_REQUEST, "earlier")
+    for reader in (head, body, nothing, faulty):
+        reader.give_up(GatewayError(OVERLOADED, "no room"))
+        assert reader.ended
+        assert len(reader.inbox) == 1
+    assert [reader.inbox[0].error.detail for reader in (head, body, nothing, faulty)] == [  # type: ignore[union-attr]
+        "no room",
+        "no room",
+        "no room",
+        "earlier",
+    ]
+
+
+@pytest.mark.parametrize("begin", [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.0\r\n"])
+def test_a_trusted_proxys_word_is_kept(begin: bytes) -> None:
+    """Read in one piece or by the parser; nobody else's is."""
+    line = b"X-Forwarded-For: 1.2.3.4\r\n"
+    for trusted in (False, True):
+        reader = RequestReader(LIMITS)
+        if trusted:
+            reader.trust()
+        data = begin + HOST + line + b"X-Tidegate-A: b\r\n\r\n"
+        incoming = reader.take(data)
+        if incoming is None:
+            reader.feed(data)
+            incoming = reader.inbox.popleft()
+        assert (line in incoming.head.lines) is trusted
+        assert b"tidegate" not in b"".join(incoming.head.lines).lower()

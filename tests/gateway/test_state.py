@@ -137,6 +137,7 @@ def test_the_state_says_who_and_how_long() -> None:
         "ready": False,
         "not_ready": "configuration not loaded",
         "listen": ["0.0.0.0:8080"],
+        "most_connections": 0,
         "config": {"loaded_at": None, "last_reload": None, "warnings": []},
         "tls": {"certificate": None, "not_after": None, "last_reload": None},
         "routes": [],

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from gateway.http1 import POD_LIMITS
 from gateway.upstream import IDLE_SECONDS, MOST_IDLE, ConnectionPool
-from tests.fakes import World
+from tests.fakes import Client, World
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -201,7 +202,7 @@ def test_a_closed_pool_closes_what_comes_back() -> None:
 def test_an_ipv6_address_stands_in_brackets() -> None:
     """As an authority must."""
     world = World()
-    pool: Any = ConnectionPool("::1", 80, world.gateway.loop)
+    pool: Any = ConnectionPool("::1", 80, world.gateway.loop, world.gateway.lookout)
     assert (pool.name, pool.authority) == ("[::1]:80", b"[::1]:80")
 
 
@@ -235,3 +236,151 @@ def test_an_idle_connection_may_block_and_drain() -> None:
     world.link.protocol.pause_writing()
     world.link.protocol.resume_writing()
     assert pool_of(world).take(world.loop.now) is world.link.protocol
+
+
+# -- bounds
+
+
+def endless(*pieces: bytes) -> None:
+    """These are refused, and nothing more is kept of them."""
+    world = World()
+    client = world.client().send(GET)
+    world.link.say(*pieces)
+    assert (client.answer().status, world.link.transport.end) == (502, "abort")
+    assert b"that are no body, or more than 1000 fields" in client.answer().body
+
+
+def test_a_head_with_too_many_fields_is_502() -> None:
+    """However short they are."""
+    fields = b"".join(b"a%d: b\r\n" % number for number in range(POD_LIMITS.fields + 1))
+    endless(b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: 2\r\n\r\nok")
+
+
+def test_a_head_that_is_too_large_is_502() -> None:
+    """Whole, or one that never ends."""
+    large = b"a: " + b"b" * (POD_LIMITS.size // 2) + b"\r\n"
+    endless(b"HTTP/1.1 200 OK\r\n" + large * 2 + b"\r\n")
+    endless(b"HTTP/1.1 200 OK\r\n", large, large)
+
+
+def test_interim_answers_without_end_are_502() -> None:
+    """They are no body either."""
+    world = World()
+    client = world.client().send(GET)
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"a" * 65536 + b"\r\n\r\n"
+    world.link.say(*[interim] * 5)
+    assert world.link.transport.end == "abort"
+    assert (client.answer().status, client.answer().interims) == (502, [103] * 4)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [b"0\r\n" + b"a: b\r\n" * (POD_LIMITS.fields + 2)],
+        [b"0\r\na: "] + [b"b" * 65536] * 5,
+        [b"1;"] + [b"x" * 65536] * 5,
+    ],
+)
+def test_trailers_and_what_stands_between_chunks_are_bounded(more: list[bytes]) -> None:
+    """The answer has begun, so that it is broken off."""
+    world = World()
+    client = world.client().send(GET)
+    world.link.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", *more)
+    assert (client.transport.end, world.link.transport.end) == ("reset", "abort")
+    assert world.reasons == {"upstream_invalid": 1}
+
+
+def test_a_body_may_be_of_any_size() -> None:
+    """And several answers on one connection, each with a large head, are no endless one."""
+    world = World()
+    for _ in range(3):
+        client = world.client().send(GET)
+        head = (
+            b"HTTP/1.1 200 OK\r\na: "
+            + b"b" * (POD_LIMITS.size // 2)
+            + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        world.link.say(head, *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 6, b"0\r\n\r\n")
+        assert len(client.answer().body) == 6 * 65536
+
+
+# -- a pod that ends while it is not read
+
+COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+PARSED = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
+
+
+def stuck(*pieces: bytes, in_kernel: float, monkeypatch: pytest.MonkeyPatch) -> tuple[World, Client]:
+    """A pod that is not read since its client reads nothing, with so many bytes in the kernel."""
+    monkeypatch.setattr("gateway.upstream.unread", lambda _transport: in_kernel)
+    world = World()
+    client = world.client().send(GET)
+    client.transport.room = 1
+    world.link.say(*pieces)
+    assert world.link.protocol.paused
+    return world, client
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("head", [COUNTED, PARSED])
+@pytest.mark.parametrize("pieces", [[b""], [b"abc"], [b"a", b"b", b"c"]])
+def test_a_pod_that_ends_too_early_is_noticed_while_it_is_not_read(
+    head: bytes, pieces: list[bytes], reset: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still to come can be no whole body, whoever reckoned its length: this or the parser."""
+    got = sum(map(len, pieces))
+    first, *more = pieces
+    world, client = stuck(head + first, *more, in_kernel=10 - got - 1, monkeypatch=monkeypatch)
+    world.link.protocol.on_end(reset=reset)
+    world.loop.run()
+    assert (client.transport.end, world.link.transport.end) == ("reset", "abort")
+    assert world.reasons == {"upstream_reset": 1}
+    world.assert_at_rest()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("head", [COUNTED, PARSED])
+@pytest.mark.parametrize("pieces", [[b""], [b"abc"], [b"a", b"b", b"c"]])
+def test_an_answer_that_is_whole_in_the_kernel_is_still_read(
+    head: bytes, pieces: list[bytes], reset: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod has done its part."""
+    got = sum(map(len, pieces))
+    first, *more = pieces
+    world, client = stuck(head + first, *more, in_kernel=10 - got, monkeypatch=monkeypatch)
+    world.link.protocol.on_end(reset=reset)
+    client.transport.drain()
+    world.link.say(b"x" * (10 - got))
+    assert (len(client.answer().body), client.answer().complete) == (10, True)
+
+
+def test_the_reckoning_begins_anew_with_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser's count of one answer is nothing to the next."""
+    monkeypatch.setattr("gateway.upstream.unread", lambda _transport: 8)
+    world = World()
+    client = world.client()
+    client.send(GET)
+    world.link.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nlong\r\n0\r\n\r\n")
+    client.send(GET)
+    client.transport.room = 1
+    world.link.say(COUNTED + b"ab")
+    world.link.protocol.on_end(reset=False)
+    assert (client.transport.end, world.link.transport.end) == (None, None)
+
+
+@pytest.mark.parametrize(("reset", "end"), [(False, None), (True, "abort")])
+def test_without_a_length_only_a_reset_is_an_early_end(
+    reset: bool, end: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a FIN what waits may be the whole rest: its end will tell."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+    world, _ = stuck(chunked, in_kernel=5, monkeypatch=monkeypatch)
+    world.link.protocol.on_end(reset=reset)
+    assert world.link.transport.end == end
+
+
+def test_the_end_of_a_pod_that_nobody_waits_for_is_nothing() -> None:
+    """Its Exchange is over."""
+    world = World()
+    world.link.protocol.on_end(reset=True)
+    assert (world.link.transport.end, world.link.protocol.paused) == (None, False)

@@ -1,9 +1,18 @@
 """Addresses, URLs, hosts and paths: what is read, and how the rest is refused."""
 
+from ipaddress import ip_network
+
 import pytest
 from pydantic_core import PydanticCustomError
 
-from gateway.config.addresses import Address, parse_address, parse_path, parse_route_host, parse_url
+from gateway.config.addresses import (
+    Address,
+    parse_address,
+    parse_network,
+    parse_path,
+    parse_route_host,
+    parse_url,
+)
 from gateway.routing import PathRule
 
 
@@ -205,3 +214,40 @@ def test_a_path_is_a_prefix_unless_it_says_otherwise(value: object, rule: PathRu
 def test_what_is_no_path_is_refused(value: object, text: str) -> None:
     """Each mistake has its own words."""
     assert refusal(parse_path, value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("fd00::/8", "fd00::/8"),
+        ("::1", "::1/128"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+    ],
+)
+def test_a_network_is_a_prefix_or_one_address(text: str, network: str) -> None:
+    """Of both versions."""
+    assert parse_network(text) == ip_network(network)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("lb", "'lb' is neither a network such as 10.0.0.0/8 nor an address"),
+        ("10.0.0.0/33", "'10.0.0.0/33' is neither a network such as 10.0.0.0/8 nor an address"),
+        (10, "must be a network such as 10.0.0.0/8 or an address, got 10"),
+        (None, "must be a network such as 10.0.0.0/8 or an address, got nothing"),
+        (
+            "10.1.2.3/8",
+            "'10.1.2.3/8' has bits set beyond its prefix: write 10.0.0.0/8, or 10.1.2.3 alone",
+        ),
+        (
+            "::ffff:10.0.0.0/104",
+            "'::ffff:10.0.0.0/104' is an IPv4 address mapped to IPv6: write the IPv4 one, it stands for both",
+        ),
+    ],
+)
+def test_what_is_no_network_is_refused(value: object, text: str) -> None:
+    """Each mistake has its own words."""
+    assert refusal(parse_network, value) == text

@@ -134,6 +134,10 @@ def test_the_two_listeners_need_two_ports(refused: Refused) -> None:
             "backends: {a: &b {target: {urls: [http://a]}}, b: *b}\nroutes: [{name: r, split: {a: 99999, b: 1}}]",
             "x.yaml:2 routes[0].split: the weights make a cycle of more than 10,000 requests: shares are rounded to fit",
         ),
+        (
+            "forwarded:\n  trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]",
+            "x.yaml:2 forwarded.trusted_proxies[1]: 0.0.0.0/0 is everyone: any client can pretend to be any other",
+        ),
     ],
 )
 def test_what_is_odd_but_usable_is_a_warning(

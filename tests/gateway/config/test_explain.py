@@ -80,7 +80,7 @@ def test_a_mistake_in_a_backend_is_named(refused: Refused, backend: str, problem
         ("name:\n    split: {a: 1}", "2 routes[0].name: has no value: give one, or remove the key"),
         (
             "name: r\n    split: {a: 1}\n    rules: []",
-            "4 routes[0]: unknown key 'rules' (there are: expose_backend, hosts, name, paths, split, timeouts)",
+            "4 routes[0]: unknown key 'rules' (there are: body_limit, expose_backend, hosts, name, paths, split, timeouts)",
         ),
         (
             "name: a b\n    split: {a: 1}",

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from gateway.config.units import format_duration, parse_duration, parse_percentage, parse_share
+from gateway.config.units import (
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_percentage,
+    parse_share,
+    parse_size,
+)
 
 
 def refusal(parse: object, value: object) -> str:
@@ -102,3 +109,53 @@ def test_a_share_that_may_mean_two_things_is_refused_with_both(value: object, te
 def test_a_percentage_may_be_a_number_as_in_knative() -> None:
     """`panic_window_percentage: 10` and `10%` are the same; anything else is left to the number's own check."""
     assert (parse_percentage("10%"), parse_percentage(10), parse_percentage("x")) == (10.0, 10, "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ("64KiB", 65536),
+        ("1.5MiB", 1572864),
+        ("2GiB", 2**31),
+        ("0KiB", 0),
+        (1000, 1000),
+        (0, 0),
+        ("1024GiB", 2**40),
+    ],
+)
+def test_a_size_is_read_in_bytes(value: object, size: int) -> None:
+    """A plain number is bytes."""
+    assert parse_size(value) == size
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("10MB", "'10MB' is not a size: write 10MiB"),
+        ("64k", "'64k' is not a size: write 64KiB"),
+        ("1.5 gib", "'1.5 gib' is not a size: write 1.5GiB"),
+        ("10", "must be a size such as 64KiB, 10MiB or a number of bytes, got '10'"),
+        ("KiB", "must be a size such as 64KiB, 10MiB or a number of bytes, got 'KiB'"),
+        (1.5, "must be a size such as 64KiB, 10MiB or a number of bytes, got 1.5"),
+        (True, "must be a size such as 64KiB, 10MiB or a number of bytes, got true"),
+        (None, "must be a size such as 64KiB, 10MiB or a number of bytes, got nothing"),
+        (-1, "must not be negative, got -1"),
+        ("1025GiB", "'1025GiB' is more than 1024GiB"),
+    ],
+)
+def test_what_is_no_size_is_refused_with_what_to_write(value: object, text: str) -> None:
+    """Each mistake has its own words."""
+    assert refusal(parse_size, value) == text
+
+
+@given(st.integers(0, 2**40))
+def test_a_formatted_size_reads_back(size: int) -> None:
+    """parse_size undoes format_size; plain bytes are a number."""
+    text = format_size(size)
+    assert parse_size(int(text) if text.isdecimal() else text) == size
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0"), (1000, "1000"), (65536, "64KiB"), (2**20, "1MiB")])
+def test_a_size_is_formatted_in_its_shortest_form(size: int, text: str) -> None:
+    """The largest unit of which there is a whole number."""
+    assert format_size(size) == text
