@@ -48,16 +48,15 @@ class Pair:
 
 
 def load_pair(cert: Path, key: Path) -> Pair:
-    """Both files, which must be readable. UnusableError names the one that is at fault."""
-    try:
-        not_after = x509.expiry(cert.read_bytes())
-    except ValueError as error:
-        raise UnusableError("cert", f"{cert}: {error}") from error
+    """Both files. UnusableError names the one that is at fault."""
     context = _server_context()
     try:
+        not_after = x509.expiry(cert.read_bytes())
         context.load_cert_chain(cert, key, password=_no_passphrase)
     except ssl.SSLError as error:
         raise _misfit(cert, key, error) from error
+    except (OSError, ValueError) as error:
+        raise UnusableError("cert", f"{cert}: {error}") from error
     return Pair(context, not_after)
 
 
@@ -82,12 +81,13 @@ def _misfit(cert: Path, key: Path, error: ssl.SSLError) -> UnusableError:
         return UnusableError("key", f"{key}: the key is encrypted: give it without a passphrase")
     if error.reason == "KEY_VALUES_MISMATCH":
         return UnusableError("key", f"{key}: the key does not fit the certificate in {cert}")
-    if b"PRIVATE KEY-----" not in key.read_bytes():
-        return UnusableError(
-            "key", f"{key}: it holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)"
-        )
-    # What is left is a damaged file, or a key too weak for this OpenSSL; its words name which.
-    return UnusableError("cert", f"{cert} with {key}: cannot be used: {_words(error)}")
+    # What is left is a damaged file, or a key too weak for this OpenSSL, which has words for that.
+    words = f"cannot be used: {_words(error) if error.reason else 'one of them is damaged'}"
+    with suppress(OSError):
+        if b"PRIVATE KEY-----" not in key.read_bytes():
+            words = "it holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)"
+            return UnusableError("key", f"{key}: {words}")
+    return UnusableError("cert", f"{cert} with {key}: {words}")
 
 
 class Doorkeeper:
@@ -177,6 +177,8 @@ def load_trust(ca: Path | None, *, verify: bool) -> ssl.SSLContext:
         except ssl.SSLError as error:
             words = "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
             raise UnusableError("ca", f"{ca}: {words}") from error
+        except OSError as error:
+            raise UnusableError("ca", f"{ca}: {error}") from error
     return context
 
 

@@ -1,10 +1,20 @@
 """Certificates for tests: an authority, and pairs that it issues into files, as an operator has them."""
 
 import ssl
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 
 class Authority:
@@ -40,3 +50,22 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._ca.configure_trust(context)
         return context
+
+
+def lock(key: Path, locked: Path) -> None:
+    """Write a key once more, with a passphrase."""
+    private = load_pem_private_key(key.read_bytes(), None)
+    locked.write_bytes(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+    )
+
+
+def weak(folder: Path) -> tuple[Path, Path]:
+    """A certificate and a key as nobody should have them any more."""
+    cert, key = folder / "tls.crt", folder / "tls.key"
+    private = rsa.generate_private_key(65537, 1024)
+    name, now = x509.Name([]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + timedelta(days=1))
+    cert.write_bytes(builder.sign(private, SHA256()).public_bytes(Encoding.PEM))
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return cert, key
