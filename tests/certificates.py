@@ -63,7 +63,7 @@ def lock(key: Path, locked: Path) -> None:
 def weak(folder: Path) -> tuple[Path, Path]:
     """A certificate and a key as nobody should have them any more."""
     cert, key = folder / "tls.crt", folder / "tls.key"
-    private = rsa.generate_private_key(65537, 1024)
+    private = rsa.generate_private_key(65537, 1024)  # noqa: S505 - weak it must be
     name, now = x509.Name([]), datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + timedelta(days=1))
     cert.write_bytes(builder.sign(private, SHA256()).public_bytes(Encoding.PEM))
