@@ -129,7 +129,7 @@ def test_the_files_of_a_configuration_are_told_with_their_lines(loaded: Loaded) 
     """What is in them shows later, and has its place then, too."""
     config = loaded(
         "tls:\n  cert: c\n  key: k\n"
-        + "backends: {a: {target: {urls: [https://a],\n tls: {ca: x}}}, b: {target: {urls: [https://b]}}}"
+        "backends: {a: {target: {urls: [https://a],\n tls: {ca: x}}}, b: {target: {urls: [https://b]}}}"
     )
     ca = ("backends", "a", "target", "tls", "ca")
     assert dict(config.files()) == {("tls", "cert"): "c", ("tls", "key"): "k", ca: "x"}
