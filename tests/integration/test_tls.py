@@ -346,29 +346,22 @@ async def test_a_client_that_still_reads_is_waited_for_at_the_end(
 
 
 @on_both_loops
+@pytest.mark.parametrize("leave", [cut, reset])
 async def test_a_client_that_leaves_while_it_is_not_read_is_noticed(
-    authority: Authority, door: Doorkeeper
+    authority: Authority, door: Doorkeeper, leave: Callable[[ssl.SSLSocket], None]
 ) -> None:
-    """Its pod takes nothing more of the body, so that its connection is paused: the kernel is asked."""
-
-    async def handle(connection: Connection) -> None:
-        await connection.head()
-        connection.writer.transport.pause_reading()
-        await connection.writer.wait_closed()
-
+    """More of its body has come than is held while it waits for a pod, so that its connection is paused."""
     async with running(door=door) as plane:
-        pod = await plane.pod(handle)
-        client = await plane.connect(authority.client())
-        client.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (64 * MEGABYTE))
+        client = await asyncio.to_thread(dial, plane, authority.client())
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
+        await eventually(lambda: plane.backend.breaker.queued == 1)
         (connection,) = plane.gateway.clients
-        while not connection.paused:
-            client.say(b"x" * 65536)
-            await asyncio.sleep(0.001)
-        client.reset()
+        await eventually(lambda: connection.paused)  # type: ignore[attr-defined]
+        left = asyncio.create_task(asyncio.to_thread(leave, client))
         await eventually(lambda: plane.codes == {499: 1})
         await eventually(lambda: not plane.gateway.clients)
-        for writer in pod._writers:
-            writer.transport.abort()
+        await left
+        client.close()
 
 
 @on_both_loops
