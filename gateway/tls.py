@@ -79,10 +79,10 @@ def _no_passphrase() -> str:
 def _misfit(cert: Path, key: Path, error: ssl.SSLError) -> UnusableError:
     if isinstance(error, _EncryptedError):
         return UnusableError("key", f"{key}: the key is encrypted: give it without a passphrase")
-    if error.reason == "KEY_VALUES_MISMATCH":
+    if _reason(error) == "KEY_VALUES_MISMATCH":
         return UnusableError("key", f"{key}: the key does not fit the certificate in {cert}")
     # What is left is a damaged file, or a key too weak for this OpenSSL, which has words for that.
-    words = f"cannot be used: {_words(error) if error.reason else 'one of them is damaged'}"
+    words = f"cannot be used: {_words(error) if _reason(error) else 'one of them is damaged'}"
     with suppress(OSError):
         if b"PRIVATE KEY-----" not in key.read_bytes():
             words = "it holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)"
@@ -187,14 +187,19 @@ def why(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message.removesuffix('.')}"
     if isinstance(error, ssl.SSLError):
-        if error.reason in _NOT_TLS:
+        if _reason(error) in _NOT_TLS:
             return "it does not speak TLS"
         return f"the TLS handshake failed: {_words(error)}"
     return str(error) or "it closed the connection during the TLS handshake"
 
 
 def _words(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()
+    return (_reason(error) or str(error)).replace("_", " ").lower()
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's name for it; none where Python raised it, or where only the system knows."""
+    return getattr(error, "reason", None) or ""
 
 
 def said_goodbye(transport: Any) -> bool:  # noqa: ANN401  # as above
