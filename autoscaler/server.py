@@ -256,7 +256,7 @@ async def _serve(autoscaler: Autoscaler, config: Config, overrides: Overrides | 
 async def _follow_file(
     autoscaler: Autoscaler, streams: "_Streams", config: Config, overrides: Overrides | None
 ) -> None:
-    async for _ in watch(config.path, config.digest):
+    async for _ in watch(config.path, known=[config.digest]):
         try:
             new = await asyncio.to_thread(_load, config.path, overrides)
         except ConfigError as error:

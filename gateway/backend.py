@@ -40,6 +40,8 @@ class EndpointInfo:
     port: int
     ready: bool
     draining: bool = False
+    trust: object = None
+    """What connections to it are held to (a `tls.Trust`); None: they are plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,14 @@ class Limits:
 
 @dataclass(slots=True)
 class Verdict(Generic[R]):
-    """What a change brought about: who may go on, who may not, which Endpoints are gone for good."""
+    """What a change brought about: who may go on, who may not, which Endpoints are gone or need new connections."""
 
     granted: list[tuple[Waiter[R], Endpoint]] = field(default_factory=list)
     refused: list[tuple[Waiter[R], GatewayError]] = field(default_factory=list)
     gone: list[Endpoint] = field(default_factory=list)
+    """For good."""
+    renewed: list[Endpoint] = field(default_factory=list)
+    """What their connections are held to has changed."""
 
 
 class Stopwatch:
@@ -209,6 +214,9 @@ class Backend(Generic[R]):
             endpoint = known_as or Endpoint(info.uid, info.host, info.port)
             self.endpoints[info.uid] = endpoint
             endpoint.ready, endpoint.draining = info.ready, info.draining
+            if endpoint.trust != info.trust:
+                endpoint.trust = info.trust
+                verdict.renewed.append(endpoint)
             self.breaker.update(endpoint)
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
@@ -219,9 +227,11 @@ class Backend(Generic[R]):
             self._start_over("cannot_start", now)
         return verdict
 
-    def suspect(self, endpoint: Endpoint, now: float, *, suspect: bool) -> list[tuple[Waiter[R], Endpoint]]:
-        """An Endpoint refused a connection, or accepts again; returns the grants."""
-        endpoint.suspect = suspect
+    def suspect(
+        self, endpoint: Endpoint, now: float, *, suspect: bool, refusal: str | None = None
+    ) -> list[tuple[Waiter[R], Endpoint]]:
+        """An Endpoint refused a connection, and why, or accepts again; returns the grants."""
+        endpoint.suspect, endpoint.refusal = suspect, refusal
         if endpoint.uid in self.endpoints:
             self.breaker.update(endpoint)
             self._availability(now)
@@ -327,7 +337,7 @@ class Backend(Generic[R]):
         return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
 
     def _unconnected(self, waiter: Waiter[R], now: float) -> GatewayError:
-        pods = ", ".join(f"{endpoint.host}:{endpoint.port}" for endpoint in waiter.avoid)
+        pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
         detail = f"backend {self.name}: {pods} refused or lost the connection and no other pod became ready in {now - waiter.since:.1f} s"
         return GatewayError(CONNECT_FAILED, detail)
 
@@ -371,3 +381,8 @@ class Backend(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} in_flight={self.in_flight} queued={self.breaker.queued} endpoints={len(self.endpoints)}>"
+
+
+def _refused(endpoint: Endpoint) -> str:
+    why = f" ({endpoint.refusal})" if endpoint.refusal else ""
+    return f"{endpoint.host}:{endpoint.port}{why}"

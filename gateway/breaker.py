@@ -20,7 +20,19 @@ R = TypeVar("R")
 class Endpoint:
     """One pod of a Backend: its address, its state, and the requests open to it."""
 
-    __slots__ = ("draining", "host", "in_flight", "listed", "pool", "port", "ready", "suspect", "uid")
+    __slots__ = (
+        "draining",
+        "host",
+        "in_flight",
+        "listed",
+        "pool",
+        "port",
+        "ready",
+        "refusal",
+        "suspect",
+        "trust",
+        "uid",
+    )
 
     def __init__(self, uid: str, host: str, port: int) -> None:
         self.uid = uid
@@ -31,10 +43,14 @@ class Endpoint:
         self.draining = False
         self.suspect = False
         """It refused a connection; nothing new goes there until a probe gets through."""
+        self.refusal: str | None = None
+        """Why it is suspect, in words, where there are any."""
         self.listed = False
         """It stands in the Breaker's rows: it may be picked."""
         self.pool: Any = None
         """Connections to it. Theirs who open them; nothing here looks inside."""
+        self.trust: Any = None
+        """What its connections are held to, for those who open them; None: they are plain."""
 
     @property
     def available(self) -> bool:

@@ -17,6 +17,7 @@ from gateway.http1 import BODYLESS, SWITCH_LINES, ResponseHead, chunk, last_chun
 from gateway.intake import Intake
 from gateway.reader import Incoming, RequestReader
 from gateway.sockets import reset_connection
+from gateway.tls import hurry
 from gateway.tunnel import Tunnel
 from gateway.turned_away import turn_away
 
@@ -392,7 +393,10 @@ class Downstream(Intake):
             self._exchange.on_drain()
         if self._exchange is None and not self._reader.inbox and not self._reader.partial:
             self._closing = True
-            self.transport.close()
+            if self.transport.is_closing():
+                hurry(self.transport)
+            else:
+                self.transport.close()
 
     def __repr__(self) -> str:
         state = "closing" if self._closing else "idle" if self._exchange is None else repr(self._exchange)

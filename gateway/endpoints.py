@@ -17,6 +17,8 @@ __all__ = ["EndpointInfo", "Endpoints", "Feed", "Prober"]
 
 PROBE_TIMEOUT = 1.0
 """Seconds for a connection to be accepted."""
+HANDSHAKE_TIMEOUT = 5.0
+"""Seconds for a TLS connection: the kernel accepts for a pod that is busy, its handshake it has to do itself."""
 
 
 @dataclass(slots=True)
@@ -61,7 +63,8 @@ class Prober:
             await asyncio.sleep(wait)
             if not wanted():
                 return
-            if await probe(endpoint.host, endpoint.port, None, PROBE_TIMEOUT):
+            timeout = PROBE_TIMEOUT if endpoint.trust is None else HANDSHAKE_TIMEOUT
+            if await probe(endpoint.host, endpoint.port, None, timeout, endpoint.trust):
                 break
         # Before `accepted`: in this very turn it may refuse again, and must be watched again.
         self._tasks.pop(endpoint, None)

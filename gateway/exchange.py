@@ -24,10 +24,10 @@ from gateway.errors import (
 )
 from gateway.gateway import Gateway, ModelBackend, Seeker
 from gateway.http1 import RequestHead, ResponseHead, capabilities, problem
+from gateway.pool import ConnectionPool
 from gateway.retries import Failure
 from gateway.retrying import Retrying
 from gateway.streams import ClientStream, PodStream
-from gateway.upstream import ConnectionPool
 
 if TYPE_CHECKING:
     import asyncio

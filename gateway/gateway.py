@@ -17,13 +17,13 @@ from gateway.buffered import Buffered
 from gateway.errors import Fault, GatewayError
 from gateway.forwarded import ForwardedPolicy
 from gateway.http1 import HeadLimits
+from gateway.pool import ConnectionPool
 from gateway.report import Reporter
 from gateway.routing import RouteTable
 from gateway.sockets import Lookout
 from gateway.stats import Traffic
 from gateway.terms import BackendRef, Timeouts
 from gateway.timers import TimerWheel
-from gateway.upstream import ConnectionPool
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,9 @@ class Gateway:
     def pool(self, endpoint: Endpoint) -> ConnectionPool:
         """An Endpoint's connections, from the first request that goes there."""
         if endpoint.pool is None:
-            endpoint.pool = ConnectionPool(endpoint.host, endpoint.port, self.loop, self.lookout)
+            endpoint.pool = ConnectionPool(
+                endpoint.host, endpoint.port, self.loop, self.lookout, endpoint.trust
+            )
         pool: ConnectionPool = endpoint.pool
         return pool
 
@@ -104,11 +106,11 @@ class Gateway:
             backend.nudge_due = False
             self.on_nudge(backend)
 
-    def suspect(self, backend: ModelBackend, endpoint: Endpoint) -> None:
-        """An Endpoint refused a connection: it gets nothing new until a probe gets through."""
+    def suspect(self, backend: ModelBackend, endpoint: Endpoint, refusal: str | None = None) -> None:
+        """An Endpoint refused a connection, and why: it gets nothing new until a probe gets through."""
         if endpoint.suspect:
             return
-        backend.suspect(endpoint, self.now(), suspect=True)
+        backend.suspect(endpoint, self.now(), suspect=True, refusal=refusal)
         self.waits(backend)
         self.on_suspect(backend, endpoint)
 
@@ -129,7 +131,7 @@ class Gateway:
 
     def apply(self, backend: ModelBackend, verdict: Verdict[Seeker]) -> None:
         """Tell everyone what a change of a Backend meant for them."""
-        for endpoint in verdict.gone:
+        for endpoint in (*verdict.gone, *verdict.renewed):
             if endpoint.pool is not None:
                 endpoint.pool.close()
                 endpoint.pool = None

@@ -49,19 +49,23 @@ _ONE_CHARACTER = re.compile(r"(\[[^\]]+\]|\\[dw]|(?<!\\)\.)[+*]?")
 # -- curl
 
 
-def curl_lines(routes: Iterable[Route[Any]], listen: str) -> list[tuple[str, str]]:
-    """For each Route its name and a command that reaches it. `listen` is the gateway's own address, `host:port`."""
+def curl_lines(routes: Iterable[Route[Any]], listen: str, *, secure: bool = False) -> list[tuple[str, str]]:
+    """For each Route its name and a command that reaches it. `listen` is the gateway's own address, `host:port`.
+
+    `secure`: it speaks TLS; with a certificate that is hardly for this address, so curl is told not to mind.
+    """
+    curl, scheme = ("curl -k", "https") if secure else ("curl", "http")
     host, _, port = listen.rpartition(":")
     address = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-    return [(route.name, _curl(route, f"http://{address}:{port}")) for route in routes]
+    return [(route.name, _curl(curl, route, f"{scheme}://{address}:{port}")) for route in routes]
 
 
-def _curl(route: Route[Any], origin: str) -> str:
+def _curl(curl: str, route: Route[Any], origin: str) -> str:
     path, matches = _example(route.paths[0])
     host = route.hosts[0].decode("latin-1").replace("*", "any", 1) if route.hosts else None
     header = f"-H {shlex.quote(f'Host: {host}')} " if host else ""
     comment = "" if matches else f"  # put in a path that matches {route.paths[0]}"
-    return f"curl {header}{shlex.quote(origin + quote(path, safe='/%:@!$&()*+,;=~'))}{comment}"
+    return f"{curl} {header}{shlex.quote(origin + quote(path, safe='/%:@!$&()*+,;=~'))}{comment}"
 
 
 def _example(rule: PathRule) -> tuple[str, bool]:
@@ -168,12 +172,14 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _curls(snapshot: Snapshot, most: int | None = None) -> list[tuple[str, str]]:
+    return curl_lines(snapshot.routes[:most], snapshot.listen[0], secure=snapshot.secure)
+
+
 def _footer(snapshot: Snapshot) -> list[Text]:
     if not snapshot.listen:
         return []
-    lines = [
-        Text(line, style="cyan") for _, line in curl_lines(snapshot.routes[:MAX_CURLS], snapshot.listen[0])
-    ]
+    lines = [Text(line, style="cyan") for _, line in _curls(snapshot, MAX_CURLS)]
     left_out = len(snapshot.routes) - len(lines)
     if left_out > 0:
         lines.append(Text(f"and {left_out} more routes", style="dim"))
@@ -311,7 +317,7 @@ class PlainLog:
         return lines
 
     def _routes(self, snapshot: Snapshot) -> list[str]:
-        curls = curl_lines(snapshot.routes, snapshot.listen[0]) if snapshot.listen else []
+        curls = _curls(snapshot) if snapshot.listen else []
         if curls == self._curls:
             return []
         self._curls = curls

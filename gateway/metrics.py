@@ -26,6 +26,7 @@ from prometheus_client.samples import Sample
 
 from gateway.backend import Backend
 from gateway.breaker import Endpoint
+from gateway.state import TlsStatus
 from gateway.stats import Histogram, Traffic
 
 __all__ = ["CONTENT_TYPE_PLAIN_0_0_4", "Family", "GatewayCollector", "Sources", "render"]
@@ -157,6 +158,7 @@ class Sources:
     reloads: Mapping[str, int]
     """Attempts to load a configuration, by result."""
     loop_lag: Histogram
+    tls: TlsStatus
     version: str
 
 
@@ -229,6 +231,12 @@ class GatewayCollector(Collector):
         yield family("tidegate_connections_refused", text, "counter", ("limit",), *refusals)
         text = "Bytes held of requests that cannot go on yet."
         yield family("tidegate_buffered_bytes", text, "gauge", (), ((), sources.buffered()))
+        text = "Attempts to load the files that TLS needs, the first included, by result."
+        results = [((result,), count) for result, count in sources.tls.reloads.items()]
+        yield family("tidegate_certificate_reloads", text, "counter", ("result",), *results)
+        text = "When the certificate that clients are shown ends, in seconds since the epoch."
+        ends = [((), ends) for ends in (sources.tls.not_after,) if ends is not None]
+        yield family("tidegate_certificate_expiry_seconds", text, "gauge", (), *ends)
         text = "How late the event loop ran a timer."
         yield family("tidegate_loop_lag_seconds", text, "histogram", (), ((), sources.loop_lag))
         versions = (sources.version, platform.python_version())

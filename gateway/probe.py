@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
+from gateway.tls import Trust
+
 FIRST_WAIT = 0.005
 LONGEST_WAIT = 1.0
 SHARE_OF_TIME_WAITED = 0.02
@@ -24,12 +26,16 @@ def intervals() -> Iterator[float]:
         waited += wait
 
 
-async def probe(host: str, port: int, path: str | None, timeout: float) -> bool:
-    """Whether `GET path` is answered with 2xx or 3xx within `timeout` seconds; without a path, whether the port accepts."""
+async def probe(host: str, port: int, path: str | None, timeout: float, trust: Trust | None = None) -> bool:
+    """Whether `GET path` is answered with 2xx or 3xx within `timeout` seconds; without a path, whether the port accepts.
+
+    With `trust` over TLS, whose handshake must succeed as for a request: a pod with a wrong certificate is not ready.
+    """
     # LimitOverrunError: a line without end. ValueError: a status that is no number, a host that is no name.
     with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection(host, port)
+            options = {} if trust is None else trust.options(host)
+            reader, writer = await asyncio.open_connection(host, port, **options)
             try:
                 return path is None or 200 <= await _status(reader, writer, f"{host}:{port}", path) < 400
             finally:

@@ -67,7 +67,7 @@ class Retrying(Bodies):
         backend, tries = self._backend, self._tried()
         if self._over or backend is None:
             return
-        self._gateway.suspect(backend, endpoint)
+        self._gateway.suspect(backend, endpoint, why)
         if tries is not None and tries.connect(endpoint, failure):
             self._try_again(failure)
         else:

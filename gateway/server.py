@@ -38,6 +38,7 @@ from gateway.config import (
     load,
     watch,
 )
+from gateway.credentials import Keeper
 from gateway.downstream import Downstream
 from gateway.endpoints import EndpointInfo, Endpoints, Feed, Prober
 from gateway.forwarded import ForwardedPolicy
@@ -47,6 +48,7 @@ from gateway.lag import LagWatcher
 from gateway.metrics import GatewayCollector, Sources
 from gateway.openfiles import most_connections, raise_open_files
 from gateway.state import Snapshot, Status, snapshot
+from gateway.tls import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Server:
         self._beats = BeatMaker(self.status.gateway, loop.time())
         self._lag = LagWatcher()
         self._prober = Prober()
+        self._keeper = Keeper(self.status.tls, self._renew)
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -147,6 +150,7 @@ class Server:
         await self._runner.cleanup()
         self._lag.stop()
         self._prober.stop()
+        self._keeper.stop()
         for timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
@@ -158,7 +162,9 @@ class Server:
     # -- configuration
 
     async def apply(self, config: Config) -> None:
-        """Take over a configuration."""
+        """Take over a configuration. Raises ConfigError, with nothing changed, when a file that TLS needs cannot be used."""
+        credentials = await self._keeper.load(config)
+        self._keeper.take(config, credentials)
         gateway, now = self.gateway, self.gateway.now()
         for name, backend in config.backends.items():
             self._put(name, backend, now)
@@ -208,8 +214,16 @@ class Server:
         if name not in self.feeds:
             feed = self.feeds[name] = Feed(name)
             feed.subscribe(lambda news, backend=backend: self._on_news(backend, news))  # type: ignore[misc]
+        self._publish_fixed(name, config)
+
+    def _publish_fixed(self, name: str, config: BackendConfig) -> None:
         if config.target.urls is not None:
-            self.feeds[name].publish(_fixed(url) for url in config.target.urls)
+            trust = self._keeper.current.trusts.get(name)
+            self.feeds[name].publish(_fixed(url, trust) for url in config.target.urls)
+
+    def _renew(self) -> None:
+        for name, backend in self.config.backends.items():
+            self._publish_fixed(name, backend)
 
     def _remove(self, name: str, now: float) -> None:
         backend = self.gateway.backends.pop(name)
@@ -220,7 +234,7 @@ class Server:
         self.gateway.apply(backend, backend.update(news, self.gateway.now()))
 
     async def _watch(self) -> None:
-        async for _ in watch(self.config.path, self.config.digest):
+        async for _ in watch(self.config.path, known=[self.config.digest]):
             try:
                 await self._reload()
             except ConfigError as error:
@@ -249,6 +263,9 @@ class Server:
             if old != new:
                 text = f"cannot change from {old} to {new} while running: restart Tidegate for that"
                 found.append(Problem(str(config.path), None, key, text))
+        if (self.config.tls is None) != (config.tls is None):
+            text = "cannot be added or removed while running: restart Tidegate for that"
+            found.append(Problem(str(config.path), config.line_of("tls"), "tls", text))
         return found
 
     # -- listening
@@ -267,6 +284,7 @@ class Server:
             address.host or None,
             address.port,
             backlog=BACKLOG,
+            **self._keeper.options(self.gateway.head_timeout),
         )
         names = [sock.getsockname() for sock in self._listener.sockets]
         self.status.listen = tuple(str(Address(name[0], name[1])) for name in names)
@@ -311,7 +329,8 @@ class Server:
 
     def _suspect(self, backend: ModelBackend, endpoint: Endpoint) -> None:
         where = f"{backend.name}: {endpoint.host}:{endpoint.port}"
-        logger.warning("%s refuses connections: it gets no requests until it accepts again", where)
+        why = f" ({endpoint.refusal})" if endpoint.refusal else ""
+        logger.warning("%s refuses connections%s: it gets no requests until it accepts again", where, why)
 
         def accepted() -> None:
             logger.info("%s accepts connections again", where)
@@ -346,6 +365,7 @@ class Server:
             buffered=lambda: self.gateway.buffered.held,
             reloads=self.status.reloads,
             loop_lag=self._lag.histogram,
+            tls=self.status.tls,
             version=self.status.version,
         )
         registry.register(GatewayCollector(sources))
@@ -366,6 +386,6 @@ def limits_of(config: BackendConfig) -> Limits:
     )
 
 
-def _fixed(url: Address) -> EndpointInfo:
+def _fixed(url: Address, trust: Trust | None) -> EndpointInfo:
     """A pod at a fixed URL is taken to be ready; the first refused connection tells otherwise."""
-    return EndpointInfo(uid=url.url, host=url.host, port=url.port, ready=True)
+    return EndpointInfo(uid=url.url, host=url.host, port=url.port, ready=True, trust=trust)

@@ -39,6 +39,30 @@ class Reload:
 
 
 @dataclass(slots=True)
+class TlsStatus:
+    """What is known of the files that TLS needs."""
+
+    certificate: str | None = None
+    """The file whose certificate clients are shown; None while they are spoken to in plain HTTP."""
+    not_after: float | None = None
+    """When that ends, in seconds since the epoch."""
+    last_reload: Reload | None = None
+    """The latest attempt, in force or not; with the configuration's or of its own."""
+    reloads: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0})
+
+    def took_over(self, at: float, certificate: str | None = None, not_after: float | None = None) -> None:
+        """The files, if there are any, are in force as they are now."""
+        self.certificate, self.not_after = certificate, not_after
+        self.last_reload = Reload(at)
+        self.reloads["ok"] += 1
+
+    def refused(self, problems: Iterable[str], at: float) -> None:
+        """Changed files were not taken over; the ones before stay in force."""
+        self.last_reload = Reload(at, tuple(problems))
+        self.reloads["failed"] += 1
+
+
+@dataclass(slots=True)
 class Status:
     """What the server notes of itself as it happens. Times are monotonic seconds but for those of a Reload."""
 
@@ -59,6 +83,7 @@ class Status:
     last_reload: Reload | None = None
     """The latest attempt, in force or not."""
     reloads: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0})
+    tls: TlsStatus = field(default_factory=TlsStatus)
 
     def took_over(self, routes: Mapping[str, Route[Any]], at: float, warnings: Iterable[str] = ()) -> None:
         """A configuration is in force from now on."""
@@ -113,7 +138,6 @@ def _joined(entries: Iterable[tuple[str, int]]) -> Iterator[str]:
 
 
 def _head(status: Status, now: float) -> dict[str, Any]:
-    last = status.last_reload
     return {
         "gateway": status.gateway,
         "version": status.version,
@@ -125,10 +149,19 @@ def _head(status: Status, now: float) -> dict[str, Any]:
         "config": {
             "path": status.config,
             "loaded_at": status.loaded and _date(status.loaded.at),
-            "last_reload": last and {"at": _date(last.at), "ok": last.ok, "problems": last.problems},
+            "last_reload": _reload(status.last_reload),
             "warnings": status.warnings,
         },
+        "tls": {
+            "certificate": status.tls.certificate,
+            "not_after": status.tls.not_after and _date(status.tls.not_after),
+            "last_reload": _reload(status.tls.last_reload),
+        },
     }
+
+
+def _reload(last: Reload | None) -> dict[str, Any] | None:
+    return None if last is None else {"at": _date(last.at), "ok": last.ok, "problems": last.problems}
 
 
 def _date(seconds: float) -> str:
@@ -165,6 +198,7 @@ def backend_view(backend: Backend[Any], wanted: int | None, now: float) -> dict[
                 "ready": endpoint.ready,
                 "draining": endpoint.draining,
                 "suspect": endpoint.suspect,
+                "refusal": endpoint.refusal,
                 "in_flight": endpoint.in_flight,
             }
             for endpoint in backend.endpoints.values()
@@ -218,6 +252,8 @@ class Snapshot:
     status: str
     uptime: float
     listen: tuple[str, ...]
+    secure: bool
+    """Clients are spoken to over TLS."""
     routes: tuple[Route[Any], ...]
     rows: tuple[Row, ...]
     more: int
@@ -236,6 +272,7 @@ def snapshot(status: Status, backends: Mapping[str, Backend[Any]], now: float) -
         status.not_ready or "ready",
         max(0.0, now - status.started),
         status.listen,
+        status.tls.certificate is not None,
         tuple(status.routes.values()),
         tuple(_row(backend, weights.get(backend.name, ()), now) for backend in shown),
         max(0, len(backends) - MAX_ROWS),

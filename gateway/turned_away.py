@@ -51,9 +51,14 @@ def turn_away(gateway: Gateway, transport: Any, error: GatewayError) -> None:  #
     head, body = problem(error, request_id)
     framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
     transport.write(head.render(framing, b"x-request-id: %b\r\n" % request_id, body))
-    if len(gateway.turned_away) < AT_ONCE and transport.can_write_eof():
+    if len(gateway.turned_away) < AT_ONCE:
         gateway.turned_away.add(protocol)
-        transport.write_eof()
+        if transport.can_write_eof():
+            transport.write_eof()
+        # TLS knows no half of a connection; to close it would end it as soon as the client sends.
         gateway.wheel.arm(protocol, gateway.now() + SECONDS)
-    else:
+    elif transport.can_write_eof():
         transport.close()
+    else:
+        # Its close waits for the client.
+        transport.abort()

@@ -1,12 +1,12 @@
-"""The pod's side: one HTTP/1.1 connection to a pod, and the pool of those that wait for work.
+"""The pod's side: one HTTP/1.1 connection to a pod.
 
 A connection serves one Exchange at a time. What the parser finds is collected while it runs and acted on only when
 `feed_data` has returned, since some faults show late. A finished connection is back in its pool before the Exchange hears of
-the end, so that whoever gets the freed slot finds it. `exchange` drives this; nothing here knows the client.
+the end, so that whoever gets the freed slot finds it. `pool` makes and keeps these, `exchange` drives them; nothing here knows the client.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import httptools
 
@@ -23,17 +23,15 @@ from gateway.http1 import (
     last_chunk,
 )
 from gateway.retries import Failure
-from gateway.sockets import Lookout, reset_connection, unread
+from gateway.sockets import reset_connection, unread
 from gateway.streams import Receiver
 from gateway.tcpinfo import unseen
+from gateway.tls import hold_back, said_goodbye
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from gateway.pool import ConnectionPool
 
 _VERSIONS = frozenset(("1.1", "1.0"))
-IDLE_SECONDS = 4.0
-"""A pooled connection is not used after this long: uvicorn and Node close theirs after 5 s, and a request must not cross that."""
-MOST_IDLE = 256
 NO_TRAILERS: list[bytes] = []
 
 
@@ -49,6 +47,7 @@ class Upstream:
         "_delivered",
         "_for_head",
         "_fresh",
+        "_goodbye",
         "_got",
         "_head",
         "_interims",
@@ -81,6 +80,8 @@ class Upstream:
         self._paused = False
         self._blocked = False
         """The pod has not yet taken what was written."""
+        self._goodbye = pool.trust is None
+        """Its end is the pod's own; over TLS only once that has said so, since anybody can cut a connection."""
         # For one request
         self._before = 0  # bytes written when it began
         self._chunked_request = False
@@ -185,6 +186,8 @@ class Upstream:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        if self.pool.trust is not None:
+            hold_back(transport)
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
@@ -271,6 +274,7 @@ class Upstream:
         head = self._head
         if (
             exc is None
+            and self._goodbye
             and head is not None
             and self._delivered
             and not head.chunked
@@ -282,6 +286,8 @@ class Upstream:
 
     def eof_received(self) -> None:
         """Its loss follows at once."""
+        if self.pool.trust is not None:
+            self._goodbye = said_goodbye(self.transport)
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -440,83 +446,8 @@ class Upstream:
         return f"<Upstream {self.pool.name} {state}>"
 
 
-def _protocol(connection: Upstream) -> asyncio.Protocol:
-    return cast("asyncio.Protocol", connection)
-
-
 class _Bytes:
     """Stands in for the parser where there is nothing to parse."""
 
     def __init__(self, connection: Upstream) -> None:
         self.feed_data = connection.on_body
-
-
-class ConnectionPool:
-    """The connections to one pod that wait for work; the last one in is the first one out, so that the others may age."""
-
-    def __init__(self, host: str, port: int, loop: asyncio.AbstractEventLoop, lookout: Lookout) -> None:
-        self.host = host
-        self.port = port
-        self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.authority = self.name.encode()
-        self.closed = False
-        self.lookout = lookout
-        self._loop = loop
-        self._idle: list[Upstream] = []
-
-    @property
-    def idle(self) -> "Sequence[Upstream]":
-        return self._idle
-
-    def take(self, now: float) -> Upstream | None:
-        """A connection that can be used at once, or None."""
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
-            if now - connection.idle_since < IDLE_SECONDS and not connection.transport.is_closing():
-                return connection
-            connection.transport.close()
-        return None
-
-    async def dial(self, timeout: float) -> Upstream:
-        """A new connection. Raises OSError, or TimeoutError after `timeout` seconds (0: the system's own)."""
-        connection = Upstream(self)
-        try:
-            async with asyncio.timeout(timeout or None):
-                await self._loop.create_connection(lambda: _protocol(connection), self.host, self.port)
-            if connection.transport.is_closing():
-                raise ConnectionResetError("closed as soon as it was open")  # noqa: TRY301  # as if refused
-        except BaseException:
-            # Cancelled or late in the very turn in which the connection came: nobody else knows of it.
-            connection.abandon()
-            raise
-        return connection
-
-    def put(self, connection: Upstream) -> None:
-        """Take a connection back, or close it when there is no use for it."""
-        if self.closed or len(self._idle) >= MOST_IDLE:
-            connection.transport.close()
-        else:
-            connection.idle_since = self._loop.time()
-            self._idle.append(connection)
-
-    def forget(self, connection: Upstream) -> None:
-        """A connection was lost, maybe an idle one."""
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def reap(self, now: float) -> None:
-        """Close those that have aged. The oldest stand in front."""
-        idle = self._idle
-        while idle and now - idle[0].idle_since >= IDLE_SECONDS:
-            idle.pop(0).transport.close()
-
-    def close(self) -> None:
-        """Close the idle ones now and the busy ones as they finish."""
-        self.closed = True
-        for connection in self._idle:
-            connection.transport.close()
-        self._idle.clear()
-
-    def __repr__(self) -> str:
-        return f"<ConnectionPool {self.name} idle={len(self._idle)}{' closed' if self.closed else ''}>"

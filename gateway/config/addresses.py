@@ -29,13 +29,15 @@ class Address:
 
     host: str
     port: int
+    secure: bool = False
+    """It is spoken to over TLS."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
-        return f"http://{self}"
+        return f"{'https' if self.secure else 'http'}://{self}"
 
     def clashes(self, other: "Address") -> bool:
         """Whether both cannot be listened on; port 0 stands for any free one."""
@@ -61,19 +63,18 @@ def parse_address(value: object) -> Address:
 
 
 def parse_url(value: object) -> Address:
-    """`http://HOST[:PORT]`, and nothing behind it."""
+    """`http://HOST[:PORT]` or `https://HOST[:PORT]`, and nothing behind it."""
     if not isinstance(value, str):
         raise fault(f"must be a URL such as http://127.0.0.1:9001, got {show(value)}")
     if not value.isascii() or not value.isprintable() or " " in value:
         raise fault(f"{show(value)} is not a URL: it holds characters that a URL cannot")
     scheme, separator, rest = value.partition("://")
-    if separator and scheme.lower() == "https":
-        raise fault("https is not supported yet: only http")
-    if not separator or scheme.lower() != "http":
+    secure = scheme.lower() == "https"
+    if not separator or not (secure or scheme.lower() == "http"):
         raise fault(f"{show(value)} is not a URL of the form http://HOST:PORT")
     try:
         url = urlsplit(value)
-        port = 80 if url.port is None else url.port
+        port = (443 if secure else 80) if url.port is None else url.port
     except ValueError as error:
         raise fault(f"{show(value)} is not a URL: {str(error).lower()}") from error
     if "@" in url.netloc:
@@ -84,7 +85,22 @@ def parse_url(value: object) -> Address:
         )
     if port == 0:
         raise fault("port 0 is not one that a pod can be reached on")
-    return Address(_host(url.netloc.removesuffix(f":{url.port}").removesuffix(":")), port)
+    return Address(_host(url.netloc.removesuffix(f":{url.port}").removesuffix(":")), port, secure)
+
+
+def parse_plain_url(value: object) -> Address:
+    """`http://HOST[:PORT]` alone."""
+    address = parse_url(value)
+    if address.secure:
+        raise fault("https is not supported here: a gateway's admin side speaks http")
+    return address
+
+
+def parse_server_name(value: object) -> str:
+    """A name or an IP address, as certificates hold them."""
+    if not isinstance(value, str):
+        raise fault(f"must be a host name, got {show(value)}")
+    return _host(value)
 
 
 def _host(host: str) -> str:
@@ -225,7 +241,13 @@ Network = Annotated[
     PlainValidator(parse_network),
     _schema("^[0-9A-Fa-f:.]+(/[0-9]+)?$", "10.0.0.0/8", "::1"),
 ]
-HttpUrl = Annotated[Address, PlainValidator(parse_url), _schema("^http://", "http://127.0.0.1:9001")]
+HttpUrl = Annotated[Address, PlainValidator(parse_plain_url), _schema("^http://", "http://127.0.0.1:9001")]
+PodUrl = Annotated[
+    Address,
+    PlainValidator(parse_url),
+    _schema("^https?://", "http://127.0.0.1:9001", "https://models.example.com"),
+]
+ServerName = Annotated[str, PlainValidator(parse_server_name), _schema("^[^/*]+$", "models.example.com")]
 RouteHost = Annotated[
     bytes, PlainValidator(parse_route_host), _schema("^[^/]+$", "models.example.com", "*.example.com")
 ]

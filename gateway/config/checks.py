@@ -87,6 +87,10 @@ def document_faults(document: Document) -> Iterator[Fault]:
 
 
 def warnings(document: Document) -> Iterator[Fault]:
+    for name, backend in document.backends.items():
+        if backend.target.tls is not None and not backend.target.tls.verify:
+            text = "its pods are not verified: whoever can answer at their addresses gets the requests"
+            yield Fault(("backends", name, "target", "tls", "verify"), text)
     for i, network in enumerate(document.forwarded.trusted_proxies):
         if not network.prefixlen:
             text = f"{network} is everyone: any client can pretend to be any other"

@@ -5,6 +5,7 @@ Beside `models`, whose validators word their own faults (type `tidegate`); every
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -119,10 +120,18 @@ def _keys(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
     """The keys that the mapping at `path` may hold: the way there leads through models, dicts and tuples of models."""
     annotation: Any = model
     for part in path:
+        annotation = _given(annotation)
         if get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
         elif get_origin(annotation) is tuple:
             annotation = get_args(annotation)[0]
         else:
             annotation = annotation.model_fields[str(part)].annotation
-    return list(annotation.model_fields)
+    return list(_given(annotation).model_fields)
+
+
+def _given(annotation: Any) -> Any:  # noqa: ANN401 - as types are
+    """What a section that may be left out is when it is there."""
+    if not isinstance(annotation, UnionType):
+        return annotation
+    return next(kind for kind in get_args(annotation) if kind is not NoneType)

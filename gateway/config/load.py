@@ -20,7 +20,7 @@ from gateway.config.addresses import Address, parse_address
 from gateway.config.checks import cross_faults, document_faults, warnings
 from gateway.config.explain import blank, explain
 from gateway.config.models import Document
-from gateway.config.problems import ConfigError, Fault, Problem, show, where
+from gateway.config.problems import ConfigError, Fault, KeyPath, Problem, show, where
 from gateway.config.yamltree import Node, YamlError, compose
 
 _LARGEST_FILE = 16 * 2**20
@@ -65,6 +65,8 @@ class Config(Document):
     """The line of each Backend's target, for problems that only show when it is used."""
     key_lines: Mapping[str, int]
     """The line of each key of the file's outermost level."""
+    file_lines: Mapping[KeyPath, int]
+    """The line of each key that `files` yields, for problems that only show when they are loaded."""
 
     @property
     def base_dir(self) -> Path:
@@ -87,6 +89,10 @@ class Config(Document):
         """A Problem with a Backend's target."""
         path = ("backends", backend, "target")
         return Problem(str(self.path), self.target_lines.get(backend), where(path), text)
+
+    def file_problem(self, path: KeyPath, text: str) -> Problem:
+        """A Problem with the file that the key at `path` names."""
+        return Problem(str(self.path), self.file_lines.get(path), where(path), text)
 
     def line_of(self, key: str) -> int | None:
         """The line of a key of the outermost level; None when the file leaves it out."""
@@ -117,6 +123,7 @@ def load(path: Path, overrides: Overrides | None = None) -> Config:
         warnings=tuple(_place(path, tree.root, warnings(document))),
         target_lines={name: tree.root.line_of(("backends", name, "target")) for name in document.backends},
         key_lines={key: tree.root.line_of((key,)) for key in tree.root.value},
+        file_lines={path: tree.root.line_of(path) for path, _ in document.files()},
     )
 
 

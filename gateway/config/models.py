@@ -7,16 +7,17 @@ later field, so that it speaks up even when other fields are wrong too.
 `load` makes a Config of a file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_validator
 
-from gateway.config.addresses import Address, HttpUrl, ListenAddress, RouteHost, RoutePath
+from gateway.config.addresses import Address, HttpUrl, ListenAddress, PodUrl, RouteHost, RoutePath
 from gateway.config.clients import ForwardedConfig, LimitsConfig
 from gateway.config.problems import UP, KeyPath, fault, faults
 from gateway.config.retries import Retries, RetryOverrides
 from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig, Section, shared
+from gateway.config.tls import ListenerTls, PodTls
 from gateway.config.units import Count, Duration, PositiveDuration, Size, default
 from gateway.routing import PathRule
 
@@ -99,8 +100,10 @@ class Target(Section):
     """Variables to add to the command's environment; `{port}` is replaced here too."""
     ready: Annotated[str, StringConstraints(pattern=r"^/[!-~]*\z")] | None = None
     """The path that answers 2xx once a pod is ready. When left out: a pod is ready when it accepts connections."""
-    urls: Annotated[tuple[HttpUrl, ...], _Lax] | None = Field(default=None, validate_default=True)
+    urls: Annotated[tuple[PodUrl, ...], _Lax] | None = Field(default=None, validate_default=True)
     """The pods themselves, when something else runs them."""
+    tls: PodTls | None = None
+    """How pods behind https URLs are verified. When left out: against the system's CAs, by the URL's host."""
 
     @field_validator("namespace")
     @classmethod
@@ -132,6 +135,18 @@ class Target(Section):
         if found:
             raise faults(found)
         return value
+
+    @field_validator("tls")
+    @classmethod
+    def _tls_of_https(cls, value: PodTls | None, info: ValidationInfo) -> PodTls | None:
+        if value is not None and "urls" in info.data and not any(u.secure for u in info.data["urls"] or ()):
+            raise fault("belongs to https URLs, and the target has none")
+        return value
+
+    @property
+    def secure(self) -> bool:
+        """Its pods are spoken to over TLS."""
+        return self.urls is not None and self.urls[0].secure
 
     @property
     def kind(self) -> Literal["deployment", "command", "urls"]:
@@ -169,6 +184,8 @@ def _target_faults(urls: tuple[Address, ...] | None, data: Mapping[str, Any]) ->
             found.append(((), "must not be empty"))
         first = {url: i for i, url in reversed(list(enumerate(urls)))}
         found += [((i,), f"{url.url} is given twice") for i, url in enumerate(urls) if first[url] != i]
+        mixed = (i for i, url in enumerate(urls) if url.secure != urls[0].secure)
+        found += [((i,), "must have the scheme of the target's first URL") for i in mixed]
     return found
 
 
@@ -276,6 +293,8 @@ class Document(Section):
 
     listen: ListenAddress = default("0.0.0.0:8080")
     """Where the gateway takes requests."""
+    tls: ListenerTls | None = None
+    """Speak TLS to clients. When left out: plain HTTP."""
     admin: ListenAddress = default("127.0.0.1:8081")
     """Where health, metrics and state are served."""
     autoscaler: AutoscalerConfig = shared(AutoscalerConfig())
@@ -295,3 +314,13 @@ class Document(Section):
         if value in ({}, []):
             raise fault("must not be empty: there would be nothing left to serve")
         return value
+
+    def files(self) -> Iterator[tuple[KeyPath, str]]:
+        """The keys that name files which TLS needs, and what they name."""
+        if self.tls is not None:
+            yield ("tls", "cert"), self.tls.cert
+            yield ("tls", "key"), self.tls.key
+        for name, backend in self.backends.items():
+            tls = backend.target.tls
+            if tls is not None and tls.ca is not None:
+                yield ("backends", name, "target", "tls", "ca"), tls.ca

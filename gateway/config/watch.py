@@ -1,4 +1,4 @@
-"""Watches a configuration file and tells when its content has changed and come to rest.
+"""Watches a configuration file, or several that belong together, and tells when their content has changed and come to rest.
 
 The folder is watched, not the file: editors replace files by renaming, kubelets swap the link `..data` that the file is
 reached through. Once a second the file is looked at without any event, for what events do not tell: links further up,
@@ -6,7 +6,7 @@ network file systems, a folder that was replaced.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -20,26 +20,26 @@ _SETTLE_MS = 50
 _LOOK_MS = 1000
 
 Signature = tuple[int, ...]
-State = tuple[bool, str]
-"""Whether the file can be read, and its digest, or else why not."""
+State = tuple[bool, Sequence[str]]
+"""Whether the files can be read, and their digests, or else why not."""
 
 
-async def watch(path: Path, known: str | None = None) -> AsyncGenerator[None, None]:
-    """Yield each time that the content of `path` is another than before; `known` is the digest that was loaded.
+async def watch(*paths: Path, known: Sequence[str] | None = None) -> AsyncGenerator[None, None]:
+    """Yield each time that the content of one of `paths` is another than before; `known` are the digests that were loaded.
 
     A file that is gone or cannot be read is told once, for `load` to say why, and again when it is back; but only if two
     looks in a row find it so: editors take a file away for a moment. Without `known`, what is there at the start counts.
     """
-    last = await asyncio.to_thread(_state, path) if known is None else (True, known)
+    last = await asyncio.to_thread(_state, paths) if known is None else (True, tuple(known))
     doubted: State | None = None
     looked: Signature | None = None
-    async with aclosing(_stirs(path.parent)) as stirs:
+    async with aclosing(_stirs({path.parent for path in paths})) as stirs:
         async for stirred in stirs:
-            signature = _signature(path)
+            signature = _signature(paths)
             if not stirred and doubted is None and signature == looked:
                 continue
             looked = signature
-            state = await asyncio.to_thread(_state, path)
+            state = await asyncio.to_thread(_state, paths)
             readable, _ = state
             if state == last or not (readable or state == doubted):
                 doubted = None if state == last else state
@@ -48,10 +48,10 @@ async def watch(path: Path, known: str | None = None) -> AsyncGenerator[None, No
             yield
 
 
-async def _stirs(folder: Path) -> AsyncGenerator[bool, None]:
-    """True when something happened in `folder`, False when it is time to look without an event."""
+async def _stirs(folders: Iterable[Path]) -> AsyncGenerator[bool, None]:
+    """True when something happened in one of `folders`, False when it is time to look without an event."""
     events = awatch(
-        folder,
+        *folders,
         watch_filter=None,
         debounce=2 * _SETTLE_MS,
         step=_SETTLE_MS,
@@ -68,8 +68,12 @@ async def _stirs(folder: Path) -> AsyncGenerator[bool, None]:
         yield False
 
 
-def _signature(path: Path) -> Signature:
-    """Equal as long as nobody wrote; empty when there is no file."""
+def _signature(paths: Iterable[Path]) -> Signature:
+    """Equal as long as nobody wrote."""
+    return tuple(part for path in paths for part in _status(path))
+
+
+def _status(path: Path) -> Signature:
     try:
         status = path.stat()
     except OSError:
@@ -77,8 +81,8 @@ def _signature(path: Path) -> Signature:
     return (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
 
-def _state(path: Path) -> State:
+def _state(paths: Iterable[Path]) -> State:
     try:
-        return True, digest(read(path))
+        return True, tuple(digest(read(path)) for path in paths)
     except ConfigError as error:
-        return False, str(error)
+        return False, (str(error),)

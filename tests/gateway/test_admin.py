@@ -44,6 +44,7 @@ class Admin:
             lambda: 0,
             self.status.reloads,
             Histogram(),
+            self.status.tls,
             "1.2.3",
         )
         registry.register(GatewayCollector(sources))

@@ -240,6 +240,33 @@ def test_one_that_was_refused_waits_for_the_next_pod_for_the_queue_timeout() -> 
     assert "127.0.0.1:9000 refused or lost the connection" in error.detail
 
 
+def test_a_refusal_that_has_a_reason_is_told_with_it() -> None:
+    """And forgotten once the pod accepts again."""
+    backend = backend_with("a", queue_timeout=10.0, activation_timeout=100.0)
+    endpoint = enter(backend)
+    backend.suspect(endpoint, 1.0, suspect=True, refusal="it does not speak TLS")
+    backend.again(Waiter("w", 1.0, [endpoint]), endpoint, 1.0)
+    ((_, error),) = backend.expire(11.0)
+    assert "127.0.0.1:9000 (it does not speak TLS) refused or lost the connection" in error.detail
+    backend.suspect(endpoint, 12.0, suspect=False)
+    assert endpoint.refusal is None
+
+
+def test_an_endpoint_that_is_held_to_something_else_needs_new_connections() -> None:
+    """One that is held to the same does not, nor does one that is new and plain."""
+    backend = backend_with()
+
+    def told(trust: object) -> list[object]:
+        pods = (EndpointInfo("a", "127.0.0.1", 9000, ready=True, trust=trust),)
+        return [endpoint.trust for endpoint in backend.update(Endpoints(pods), 0.0).renewed]
+
+    assert told(None) == []
+    assert told("one") == ["one"]
+    assert told("one") == []
+    assert told("other") == ["other"]
+    assert told(None) == [None]
+
+
 def test_one_that_was_refused_is_told_so_when_the_activation_ends_first() -> None:
     """Not that no pod became ready: one was, and refused."""
     backend = backend_with("a", queue_timeout=50.0, activation_timeout=10.0)

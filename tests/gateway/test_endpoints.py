@@ -1,10 +1,13 @@
 """The Feed of a Backend's pods, and the Prober that brings suspect ones back."""
 
 import asyncio
+from pathlib import Path
 
 from gateway.backend import EndpointInfo, Endpoints
 from gateway.breaker import Endpoint
 from gateway.endpoints import Feed, Prober
+from gateway.tls import Trust, load_trust
+from tests.certificates import Authority
 from tests.eventually import eventually
 
 
@@ -74,3 +77,22 @@ async def test_stopping_ends_all_probes() -> None:
     prober.watch(Endpoint("a", "127.0.0.1", 1), lambda: True, lambda: None)
     prober.stop()
     await eventually(lambda: repr(prober) == "<Prober of []>")
+
+
+async def test_an_endpoint_over_tls_is_back_once_a_handshake_succeeds(tmp_path: Path) -> None:
+    """That its port accepts says nothing; what it is held to may change meanwhile."""
+    authority, prober, accepted = Authority(), Prober(), []
+    server = await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=authority.server()
+    )
+    endpoint = Endpoint("a", "127.0.0.1", server.sockets[0].getsockname()[1])
+    other = Authority().write(tmp_path, "other.crt")
+    endpoint.trust = Trust("other", None, load_trust(other, verify=True))
+    looks = []
+    prober.watch(endpoint, lambda: looks.append(1) is None, lambda: accepted.append(1))
+    await eventually(lambda: len(looks) > 2)
+    assert not accepted
+    endpoint.trust = Trust("own", None, load_trust(authority.write(tmp_path), verify=True))
+    await eventually(lambda: accepted)
+    server.close()
+    await server.wait_closed()

@@ -163,6 +163,14 @@ def curl(path: PathRule, *hosts: bytes, listen: str = "0.0.0.0:8080") -> str:
     return line
 
 
+def test_a_gateway_with_tls_is_called_by_https() -> None:
+    """Its certificate is hardly for 127.0.0.1, so curl does not look at it."""
+    backends: dict[str, Backend[Any]] = {"b": Backend("b", Limits(), 0.0)}
+    route = Route("r", Split(backends, {"b": 1}), (), (MODEL,))
+    ((_, line),) = curl_lines([route], "0.0.0.0:8443", secure=True)
+    assert line == "curl -k https://127.0.0.1:8443/v1/models/iris"
+
+
 MODEL = PathRule("prefix", b"/v1/models/iris")
 
 

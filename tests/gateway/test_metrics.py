@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
 from gateway.metrics import SLICE, GatewayCollector, Sources, render
+from gateway.state import TlsStatus
 from gateway.stats import Histogram, Traffic
 
 Labels = dict[str, str]
@@ -25,6 +26,7 @@ class World:
         self.reloads = {"ok": 1, "failed": 0}
         self.lag = Histogram((0.001, 0.01))
         self.connections = 0
+        self.tls = TlsStatus()
         self.refused = {"total": 0, "per_client": 2}
         self.buffered = 0
         self.registry = CollectorRegistry()
@@ -36,6 +38,7 @@ class World:
             lambda: self.buffered,
             self.reloads,
             self.lag,
+            self.tls,
             "1.2.3",
         )
         self.collector = GatewayCollector(sources)
@@ -205,12 +208,25 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_retry_budget_exhausted": "counter",
         "tidegate_endpoints": "gauge",
         "tidegate_config_reloads": "counter",
+        "tidegate_certificate_reloads": "counter",
+        "tidegate_certificate_expiry_seconds": "gauge",
         "tidegate_connections": "gauge",
         "tidegate_connections_refused": "counter",
         "tidegate_buffered_bytes": "gauge",
         "tidegate_loop_lag_seconds": "histogram",
         "tidegate_build_info": "gauge",
     }
+
+
+async def test_the_end_of_the_certificate_is_there_to_alert_on() -> None:
+    """As Prometheus's time() counts; without TLS there is nothing to tell."""
+    world = World()
+    assert await world.value("tidegate_certificate_expiry_seconds") is None
+    world.tls.took_over(1_700_000_000.0, "tls.crt", 1_800_000_000.0)
+    world.tls.refused(["no"], 1_700_000_001.0)
+    assert await world.value("tidegate_certificate_expiry_seconds") == 1_800_000_000
+    assert await world.value("tidegate_certificate_reloads_total", result="ok") == 1
+    assert await world.value("tidegate_certificate_reloads_total", result="failed") == 1
 
 
 async def test_quotes_newlines_and_backslashes_in_a_name_are_escaped() -> None:

@@ -106,6 +106,23 @@ def test_a_good_reload_forgets_the_problems_of_the_last() -> None:
     assert (last["ok"], last["problems"]) == (True, [])
 
 
+def test_the_state_tells_of_the_certificate_and_of_a_change_that_was_not_taken_over() -> None:
+    """What clients are shown, until when, and what was wrong with the files that came after."""
+    told = status()
+    told.tls.took_over(1_700_000_000.0, "/etc/tls.crt", 1_800_000_000.0)
+    told.tls.refused(["config/demo.yaml:3 tls.key: no"], 1_700_000_060.5)
+    assert state(told, {})["tls"] == {
+        "certificate": "/etc/tls.crt",
+        "not_after": "2027-01-15T08:00:00.000+00:00",
+        "last_reload": {
+            "at": "2023-11-14T22:14:20.500+00:00",
+            "ok": False,
+            "problems": ["config/demo.yaml:3 tls.key: no"],
+        },
+    }
+    assert told.tls.reloads == {"ok": 1, "failed": 1}
+
+
 # -- /v1/state
 
 
@@ -122,6 +139,7 @@ def test_the_state_says_who_and_how_long() -> None:
         "listen": ["0.0.0.0:8080"],
         "most_connections": 0,
         "config": {"loaded_at": None, "last_reload": None, "warnings": []},
+        "tls": {"certificate": None, "not_after": None, "last_reload": None},
         "routes": [],
         "backends": {},
     }
@@ -150,8 +168,8 @@ def test_a_backend_shows_its_pods_and_its_limits() -> None:
     shown.enter(0.0)
     assert state(status(), named(shown), {"iris-v1": 5})["backends"]["iris-v1"] == {
         "endpoints": [
-            {"uid": "iris-v1-0", "address": "127.0.0.1:9000", "ready": True, "draining": False, "suspect": False, "in_flight": 1},
-            {"uid": "iris-v1-1", "address": "127.0.0.1:9001", "ready": True, "draining": False, "suspect": False, "in_flight": 0},
+            {"uid": "iris-v1-0", "address": "127.0.0.1:9000", "ready": True, "draining": False, "suspect": False, "refusal": None, "in_flight": 1},
+            {"uid": "iris-v1-1", "address": "127.0.0.1:9001", "ready": True, "draining": False, "suspect": False, "refusal": None, "in_flight": 0},
         ],
         "in_flight": 1,
         "queued": 0,

@@ -75,11 +75,14 @@ def test_of_many_only_a_few_are_given_the_time() -> None:
     assert clients[-1].answer().status == 503
 
 
-def test_where_no_half_can_be_closed_the_whole_is() -> None:
-    """TLS, for one."""
+def test_where_no_half_can_be_closed_the_client_is_given_the_time_all_the_same() -> None:
+    """Over TLS nothing is closed before; of many, the others end at once, for a close would wait for each of them."""
     world = full()
-    transport = Transport(world.loop, None)
-    transport.can_write_eof = lambda: False  # type: ignore[method-assign]
-    Downstream(world.gateway).connection_made(transport)  # type: ignore[arg-type]
-    assert transport.end == "close"
-    assert repr(transport.protocol) == "<TurnedAway>"
+    transports = [Transport(world.loop, None) for _ in range(AT_ONCE + 1)]
+    for transport in transports:
+        transport.can_write_eof = lambda: False  # type: ignore[method-assign]
+        Downstream(world.gateway).connection_made(transport)  # type: ignore[arg-type]
+    assert [transport.end for transport in transports] == [None] * AT_ONCE + ["abort"]
+    assert repr(transports[0].protocol) == "<TurnedAway>"
+    world.advance(2 * SECONDS)
+    assert {transport.end for transport in transports} == {"abort"}

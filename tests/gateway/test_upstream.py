@@ -1,11 +1,14 @@
 """The pod's side on mock transports: what a pod says, what is made of it, and the pool."""
 
+import errno
+import ssl
 from typing import Any
 
 import pytest
 
 from gateway.http1 import POD_LIMITS
-from gateway.upstream import IDLE_SECONDS, MOST_IDLE, ConnectionPool
+from gateway.pool import IDLE_SECONDS, MOST_IDLE, ConnectionPool
+from gateway.tls import Trust, load_trust
 from tests.fakes import Client, World
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -384,3 +387,28 @@ def test_the_end_of_a_pod_that_nobody_waits_for_is_nothing() -> None:
     world = World()
     world.link.protocol.on_end(reset=True)
     assert (world.link.transport.end, world.link.protocol.paused) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (ssl.SSLError(1, "x"), (ConnectionError, None, "the TLS handshake failed: ")),
+        (ConnectionResetError(), (ConnectionError, None, "it closed the connection during")),
+        (OSError(errno.EMFILE, "Too many open files"), (OSError, errno.EMFILE, "")),
+    ],
+)
+async def test_only_the_pods_part_in_a_failed_tls_connection_gets_words(
+    failure: OSError, told: tuple[type[OSError], int | None, str]
+) -> None:
+    """What the machine lacks is no fault of the pod's, and whoever dials must see that."""
+
+    class Failing:
+        async def create_connection(self, *_: object, **_options: object) -> None:
+            raise failure
+
+    trust = Trust("nobody", None, load_trust(None, verify=False))
+    pool = ConnectionPool("127.0.0.1", 443, Failing(), World().gateway.lookout, trust)  # type: ignore[arg-type]
+    with pytest.raises(told[0]) as caught:
+        await pool.dial(1.0)
+    assert caught.value.errno == told[1]
+    assert told[2] in str(caught.value)

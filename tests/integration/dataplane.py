@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from gateway.gateway import Gateway, ModelBackend
 from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
 from gateway.terms import BackendRef, Timeouts
+from gateway.tls import Doorkeeper, Trust
 from tests.eventually import eventually
 
 Handler = Callable[["Connection"], Awaitable[None]]
@@ -68,10 +70,15 @@ class Connection:
 
 
 class RealPod:
-    """A server on a free port; `handle` speaks on each of its connections."""
+    """A server on a free port; `handle` speaks on each of its connections, over TLS with a context for that."""
 
-    def __init__(self, handle: Handler) -> None:
+    def __init__(
+        self, handle: Handler, tls: ssl.SSLContext | None = None, trust: Trust | None = None
+    ) -> None:
         self.handle = handle
+        self.tls = tls
+        self.trust = trust
+        """What the gateway holds its connections to."""
         self.port = 0
         self.accepted = 0
         self.closed = 0
@@ -80,7 +87,7 @@ class RealPod:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> "RealPod":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -131,32 +138,35 @@ def content_length(head: bytes) -> int:
 class Plane:
     """A running gateway."""
 
-    def __init__(self, backend: ModelBackend, gateway: Gateway, port: int) -> None:
+    def __init__(self, backend: ModelBackend, gateway: Gateway, port: int, scheme: str) -> None:
         self.backend = backend
         self.gateway = gateway
         self.port = port
+        self.scheme = scheme
         self.pods: list[RealPod] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
-    async def pod(self, handle: Handler = answering) -> RealPod:
-        pod = await RealPod(handle).start()
+    async def pod(
+        self, handle: Handler = answering, tls: ssl.SSLContext | None = None, trust: Trust | None = None
+    ) -> RealPod:
+        pod = await RealPod(handle, tls, trust).start()
         self.pods.append(pod)
         self.publish()
         return pod
 
     def publish(self, *without: RealPod) -> None:
         infos = tuple(
-            EndpointInfo(f"{pod.port}", "127.0.0.1", pod.port, ready=True)
+            EndpointInfo(f"{pod.port}", "127.0.0.1", pod.port, ready=True, trust=pod.trust)
             for pod in self.pods
             if pod not in without
         )
         self.gateway.apply(self.backend, self.backend.update(Endpoints(infos), self.gateway.now()))
 
-    async def connect(self) -> Connection:
-        return Connection(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def connect(self, tls: ssl.SSLContext | None = None) -> Connection:
+        return Connection(*await asyncio.open_connection("127.0.0.1", self.port, ssl=tls))
 
     @property
     def codes(self) -> dict[int, int]:
@@ -173,7 +183,11 @@ class Plane:
 
 @asynccontextmanager
 async def running(
-    limits: Limits | None = None, timeouts: Timeouts | None = None, retries: RetryPolicy | None = None
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    retries: RetryPolicy | None = None,
+    door: Doorkeeper | None = None,
+    handshake: float = 10.0,
 ) -> AsyncIterator[Plane]:
     """A gateway with one Backend; fails if anything reached the loop's exception handler, or something stays open."""
     loop = asyncio.get_running_loop()
@@ -185,9 +199,11 @@ async def running(
     ref = BackendRef(backend, "iris", timeouts or Timeouts(), retries or RetryPolicy())
     route = Route("iris", Split({"iris": ref}, {"iris": 1}))
     gateway.table = RouteTable((route,))
-    listener = await loop.create_server(lambda: Downstream(gateway), "127.0.0.1", 0)
+    options = {} if door is None else door.options(handshake)
+    listener = await loop.create_server(lambda: Downstream(gateway), "127.0.0.1", 0, **options)
     ticking = asyncio.create_task(_tick(gateway))
-    plane = Plane(backend, gateway, listener.sockets[0].getsockname()[1])
+    scheme = "http" if door is None else "https"
+    plane = Plane(backend, gateway, listener.sockets[0].getsockname()[1], scheme)
     try:
         yield plane
         await eventually(plane.at_rest, 5)

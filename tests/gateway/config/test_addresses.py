@@ -94,10 +94,12 @@ def test_addresses_clash_on_one_port_of_one_interface(one: Address, other: Addre
         ("HTTP://Pod.local/", Address("pod.local", 80)),
         ("http://[::1]:9001", Address("::1", 9001)),
         ("http://pod:", Address("pod", 80)),
+        ("https://pod", Address("pod", 443, secure=True)),
+        ("HTTPS://[::1]:8443/", Address("::1", 8443, secure=True)),
     ],
 )
 def test_a_url_is_where_a_pod_listens(text: str, address: Address) -> None:
-    """The port is 80 when it is left out."""
+    """The port is 80 when it is left out, 443 for https."""
     assert parse_url(text) == address
 
 
@@ -106,7 +108,6 @@ def test_a_url_is_where_a_pod_listens(text: str, address: Address) -> None:
     [
         (9001, "must be a URL such as http://127.0.0.1:9001, got 9001"),
         ("127.0.0.1:9001", "'127.0.0.1:9001' is not a URL of the form http://HOST:PORT"),
-        ("https://a", "https is not supported yet: only http"),
         ("ftp://a", "'ftp://a' is not a URL of the form http://HOST:PORT"),
         (
             "http://a/v1",

@@ -43,7 +43,7 @@ async def watching(path: Path, known: str | None) -> AsyncIterator[Told]:
     told = Told()
 
     async def follow() -> None:
-        async for _ in watch(path, known):
+        async for _ in watch(path, known=None if known is None else [known]):
             told.tell(read(path))
 
     task = asyncio.create_task(follow())
@@ -109,7 +109,7 @@ async def test_a_change_before_the_watch_began_is_told(path: Path) -> None:
 
 async def test_a_watch_can_be_left(path: Path) -> None:
     """Closing it ends what it holds."""
-    changes = watch(path, "")
+    changes = watch(path, known=[""])
     await anext(changes)
     await changes.aclose()
     with pytest.raises(StopAsyncIteration):
@@ -191,3 +191,18 @@ async def test_what_is_there_counts_as_known_unless_told(path: Path, monkeypatch
     """Without a digest, only what differs from the beginning is told."""
     steps = [(lambda: None, True), (lambda: write(path, "one"), True)]
     assert await told_of(path, None, steps, monkeypatch) == ["one"]
+
+
+async def test_several_files_are_watched_as_one(path: Path, tmp_path: Path) -> None:
+    """A change of any is told, in whatever folder it is."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = folder / "y.yaml"
+    other.write_text("zero")
+    changes = watch(path, other, known=[ZERO, ZERO])
+    for changed in (other, path):
+        told = asyncio.create_task(anext(changes))
+        await asyncio.sleep(0)
+        changed.write_text("one")
+        await told
+    await changes.aclose()
