@@ -26,6 +26,9 @@ from gateway.stats import BackendStats, Traffic
 
 R = TypeVar("R")
 
+RETRIES_LEAST = 3
+"""Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointInfo:
@@ -109,6 +112,7 @@ class Backend(Generic[R]):
         self.nudge_due = False
         """Somebody should tell the autoscalers now; whoever does sets it back."""
         self.removed = False
+        self._retrying = 0
         self._served = Stopwatch()
         self._starved = Stopwatch()
         self._starved.set(running=True, now=now)
@@ -176,6 +180,21 @@ class Backend(Generic[R]):
         if not self.breaker.queued:
             self._start_over("abandoned", now)
         return True
+
+    def begin_retry(self, share: float) -> bool:
+        """Take one retry from the budget, for a request that is in flight; `end_retry` gives it back. False when there is none.
+
+        Retries under way are at most `share` of the requests that are none: a fifth on top is all that an outage can make of them.
+        """
+        retrying = self._retrying + 1
+        if retrying > max(RETRIES_LEAST, share * (self.in_flight + self.breaker.queued - retrying)):
+            self.stats.retries_denied += 1
+            return False
+        self._retrying = retrying
+        return True
+
+    def end_retry(self) -> None:
+        self._retrying -= 1
 
     # -- what changes around it
 
@@ -319,7 +338,7 @@ class Backend(Generic[R]):
 
     def _unconnected(self, waiter: Waiter[R], now: float) -> GatewayError:
         pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
-        detail = f"backend {self.name}: {pods} refused the connection and no other pod became ready in {now - waiter.since:.1f} s"
+        detail = f"backend {self.name}: {pods} refused or lost the connection and no other pod became ready in {now - waiter.since:.1f} s"
         return GatewayError(CONNECT_FAILED, detail)
 
     def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter[R], GatewayError]]:

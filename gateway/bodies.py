@@ -24,6 +24,7 @@ class Bodies(Deadlines):
 
     _head: "RequestHead"
     _held: list[bytes]
+    """What came before there was a pod, and what may have to be sent again."""
     _held_bytes: int
     _weighed: int
     """Bytes held that the gateway has been told of."""

@@ -139,6 +139,10 @@ class Breaker(Generic[R]):
             self.available -= 1
             del self._rows[endpoint.in_flight][endpoint]
 
+    def spare(self, avoid: Collection[Endpoint]) -> bool:
+        """Whether there is a free slot now on an Endpoint outside of `avoid`."""
+        return self._other(avoid) is not None
+
     # -- the queue
 
     @property

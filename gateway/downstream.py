@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from gateway.errors import HEAD_TIMEOUT, GatewayError
 from gateway.exchange import Exchange
 from gateway.gateway import Gateway
-from gateway.http1 import BODYLESS, ResponseHead, chunk, last_chunk
+from gateway.http1 import BODYLESS, SWITCH_LINES, ResponseHead, chunk, last_chunk
 from gateway.intake import Intake
 from gateway.reader import Incoming, RequestReader
 from gateway.sockets import reset_connection
 from gateway.tls import hurry
+from gateway.tunnel import Tunnel
 from gateway.turned_away import turn_away
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Downstream(Intake):
         self._reader = RequestReader(gateway.head_limits)
         self._closing = False
         """Nothing more is read from this client."""
+        self._half_closed = False
         self._ahead = b""
         self._weighed = 0
         self._in_head = True
@@ -100,31 +102,40 @@ class Downstream(Intake):
         self._ahead = self._reader.feed(data)
         self._act()
 
-    def eof_received(self) -> bool | None:
-        # A client that closes its side has gone, even after a whole request; nginx takes it so as well. A reset, since what it has of
-        # the answer may otherwise look whole, and a client that does not read would keep a mere close waiting for good.
-        if self._exchange is not None:
+    def eof_received(self) -> bool:
+        # A client that closes its side has gone, even after a whole request; nginx takes it so as well. A Route may know better.
+        if self._awaits_answers():
+            self._half_closed = True
+            return True
+        exchange = self._exchange
+        if exchange is not None:
+            switched = exchange.switched
             self._leave()
-            reset_connection(self.transport)
+            if not switched:
+                # What the client has of the answer may otherwise look whole, and one that does not read would keep a mere close waiting for good.
+                reset_connection(self.transport)
         # Also for what it sent ahead: the last answer's way out may yet take a while.
         self._closing = True
-        return None
+        self._expect(self._gateway.now() + KEEP_ALIVE_SECONDS)
+        return False
 
     def on_end(self, *, reset: bool) -> None:
-        # A FIN while paused is one like any other: what was sent before it makes no difference to whether the client is there.
+        # A FIN while paused is one like any other: what was sent before it makes no difference to whether the client is there. But who
+        # reads a half-closed client, or a tunnel, to its end finds the FIN there.
         if reset:
-            self._leave()
+            self._leave(broken=True)
             self.transport.abort()
-        elif not self.eof_received():
+        elif not self._awaits_answers() and not (self._exchange is not None and self._exchange.switched):
+            self.eof_received()
             self.transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._forget_ahead()
         self._gateway.admission.leave(self.origin.group)
         self._gateway.closed(self)
         self._gateway.wheel.disarm(self)
-        self._leave()
+        self._leave(broken=exc is not None)
         self._reader.close()
 
     def pause_writing(self) -> None:
@@ -140,12 +151,36 @@ class Downstream(Intake):
         else:
             self._act()
 
-    def _leave(self) -> None:
+    @property
+    def choked(self) -> bool:
+        return self._choked
+
+    def _leave(self, *, broken: bool = False) -> None:
         exchange, self._exchange = self._exchange, None
         self._current = None
         if exchange is not None:
             self._closing = True
-            exchange.on_gone()
+            exchange.on_gone(broken=broken)
+
+    def _awaits_answers(self) -> bool:
+        """A client that has closed its side may still want what it asked for. TLS knows no such half of a connection."""
+        exchange, current = self._exchange, self._current
+        if self._closing or not self.transport.can_write_eof():
+            return False
+        if exchange is None or current is None:
+            # What came behind the last answer, which the client has not taken yet, waits for its turn.
+            return self._choked and bool(self._ahead or self._reader.inbox)
+        return current.complete and exchange.half_close
+
+    def _awaited(self, incoming: Incoming) -> bool:
+        """The same of a request whose turn has come: only its Route knows, and it must be all there."""
+        if self._ahead:
+            self._ahead = self._reader.feed(self._ahead)
+        head = incoming.head
+        if not incoming.complete or incoming.error is not None:
+            return False
+        route = self._gateway.table.match(head.host or b"", head.target)
+        return route is not None and route.split.peek().half_close
 
     # -- from requests to Exchanges
 
@@ -162,12 +197,17 @@ class Downstream(Intake):
             if idle and self._choked:
                 break
             if idle and reader.inbox:
-                self._begin(reader.inbox.popleft())
+                incoming = reader.inbox.popleft()
+                if self._half_closed and not self._awaited(incoming):
+                    break
+                self._begin(incoming)
             elif self._ahead and (idle or (reader.receiving and not reader.inbox)) and not reader.ended:
                 self._read_ahead()
             else:
                 break
         self._acting = False
+        if self._half_closed and self._exchange is None and not (self._choked or self._closing):
+            self._close(linger=False)
         if self._exchange is None and reader.partial and not self._in_head:
             self._in_head = True
             self._wait_for_head()
@@ -198,7 +238,9 @@ class Downstream(Intake):
             self.origin.adopt(head)
         self._in_head = False
         self._due = inf
-        self._exchange = exchange = Exchange(self._gateway, self, head)
+        offer = incoming is self._reader.offer
+        exchange = Tunnel(self._gateway, self, head) if offer else Exchange(self._gateway, self, head)
+        self._exchange = exchange
         if incoming.error is not None:
             exchange.fail(incoming.error)
         else:
@@ -221,7 +263,7 @@ class Downstream(Intake):
         bodyless = head.status in BODYLESS or request.method == b"HEAD"
         reader = self._reader
         self._chunked = False
-        last = reader.ended and not reader.inbox
+        last = (reader.ended or self._half_closed) and not reader.inbox and not self._ahead
         if last or not current.complete or current.error is not None or self._gateway.draining:
             self._keep = False
         if head.content_length >= 0:
@@ -261,6 +303,18 @@ class Downstream(Intake):
             return data
         return chunk(data) + last_chunk(trailers) if ended else chunk(data)
 
+    def switch(self, head: ResponseHead, data: bytes, extra: bytes) -> None:
+        """Write a 101 and what there is already in the other protocol."""
+        self._chunked = False
+        self.transport.write(head.render(SWITCH_LINES, extra, data))
+
+    def end(self) -> None:
+        """The tunnel is over."""
+        self._exchange = self._current = None
+        self._blocked = False
+        # Over TLS there is no closing our side alone: a client that is not told would not notice.
+        self._close(linger=self.transport.can_write_eof())
+
     def reset(self) -> None:
         """Break the connection so that the client cannot take what it has for the whole: a reset, not an end."""
         self._exchange = self._current = None
@@ -275,29 +329,28 @@ class Downstream(Intake):
         gateway, reader = self._gateway, self._reader
         if self._keep and not gateway.draining:
             self._expect(gateway.now() + KEEP_ALIVE_SECONDS)
-            if self._ahead or reader.inbox or reader.partial or not self._reading:
+            if self._ahead or reader.inbox or reader.partial or self._half_closed or not self._reading:
                 self._act()
         else:
             # It goes on sending: the rest of this request, or more of them, as it may since it did not ask for the end itself.
-            more = self._ahead or reader.inbox or reader.partial
-            linger = current is not None and (
-                not current.complete or (bool(more) and current.head.keep_alive)
-            )
-            self._close(linger=linger)
+            more = bool(self._ahead or reader.inbox or reader.partial)
+            goes_on = current is not None and (not current.complete or (more and current.head.keep_alive))
+            self._close(linger=goes_on and not self._half_closed)
 
     def _close(self, *, linger: bool) -> None:
         self._closing = True
         self._forget_ahead()
         self._govern_reading()
+        # A client that reads slowly has its time; one that does not read is not waited for without end.
+        slow = self._choked or not linger
+        self._expect(self._gateway.now() + (KEEP_ALIVE_SECONDS if slow else LINGER_SECONDS))
         if not linger or self.transport.is_closing():
             self.transport.close()
-            self._expect(self._gateway.now() + KEEP_ALIVE_SECONDS)
             return
         # The client may still be sending. Closing now would reset the connection and could destroy the answer on its way,
         # so only our side is closed, and what comes is thrown away for a while.
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._expect(self._gateway.now() + LINGER_SECONDS)
 
     # -- deadlines
 
@@ -335,7 +388,9 @@ class Downstream(Intake):
         return 0 < self._unsent < before
 
     def shut(self) -> None:
-        """The gateway drains: an idle connection closes now, a busy one after its answer."""
+        """The gateway drains: an idle connection closes now, a busy one after its answer, a tunnel when it is quiet."""
+        if isinstance(self._exchange, Tunnel) and not self._choked:
+            self._exchange.on_drain()
         if self._exchange is None and not self._reader.inbox and not self._reader.partial:
             self._closing = True
             if self.transport.is_closing():

@@ -1,30 +1,31 @@
-"""One request's life: match, get an Endpoint or wait for one, send, relay, try again where that is safe, release once.
+"""One request's life: match, get an Endpoint or wait for one, send, relay, release once.
 
 An Exchange stands between two streams and knows neither parser nor transport. The client's stream calls `start`, `on_body`
 and `on_gone`; the pod's stream calls `on_head`, `on_data` and `on_lost`. However it ends, it ends in `_finish`, once: slot,
 gauges and timer are released there. Past the response head a failure aborts the client's connection: a cut answer must never look
-whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed.
+whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed. Two parts of
+an Exchange stand in modules of their own: `deadlines`, how long it may take, and `retrying`, when it is tried again.
 """
 
 import errno
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.bodies import HELD_MOST, Bodies
+from gateway.bodies import HELD_MOST
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import (
     CLIENT_CLOSED,
-    CONNECT_FAILED,
     IDLE_TIMEOUT,
     NO_ROUTE,
     OVERLOADED,
     REQUEST_TIMEOUT,
-    UPSTREAM_RESET,
     GatewayError,
     Reason,
 )
 from gateway.gateway import Gateway, ModelBackend, Seeker
 from gateway.http1 import RequestHead, ResponseHead, capabilities, problem
+from gateway.retries import Failure
+from gateway.retrying import Retrying
 from gateway.streams import ClientStream, PodStream
 from gateway.upstream import ConnectionPool
 
@@ -34,17 +35,13 @@ if TYPE_CHECKING:
     from gateway.stats import Traffic
     from gateway.terms import BackendRef
 
-REFUSED_MOST = 3
-"""Endpoints that may refuse one request before it is answered 502."""
 
-
-class Exchange(Bodies):
+class Exchange(Retrying):
     """One request on its way, from its complete head to its last byte or its failure."""
 
-    __slots__ = (
-        "_backend", "_begun", "_cold", "_counted", "_dialling", "_endpoint", "_failed",
-        "_pod", "_ref", "_refused", "_resets", "_status", "_traffic", "_trailers", "_waiter",
-    )  # fmt: skip
+    __slots__ = ("_begun", "_cold", "_counted", "_dialling", "_status", "_traffic", "_trailers")
+
+    switches_to = b""
 
     def __init__(self, gateway: Gateway, client: ClientStream, head: RequestHead) -> None:
         self.scheduled = inf
@@ -61,6 +58,7 @@ class Exchange(Bodies):
         self._held_bytes = 0
         self._weighed = 0
         self._body_left = inf
+        self._kept = True
         self._trailers: list[bytes] = []
         self._request_done = False
         # Where it stands: waiting, dialling, or sent
@@ -70,10 +68,7 @@ class Exchange(Bodies):
         self._pod: PodStream | None = None
         self._pod_blocked = False
         self._cold: float | None = None
-        # Earlier tries
-        self._failed: list[Endpoint] = []
-        self._refused = 0
-        self._resets = 0
+        self._tries = None
         # The end
         self._responded = False
         self._status = 0
@@ -131,10 +126,12 @@ class Exchange(Bodies):
             self._weigh()
             return
         self._pod.send(data, trailers, ended=ended)
+        if self._kept and data:
+            self._keep(data)
         self._expect_progress()
 
-    def on_gone(self) -> None:
-        """The client has left."""
+    def on_gone(self, *, broken: bool = False) -> None:  # noqa: ARG002  # to an Exchange it is the same
+        """The client has left, in good order or by breaking its connection."""
         client, self._client = self._client, None
         if self._over or client is None:
             return
@@ -147,6 +144,16 @@ class Exchange(Bodies):
             self._pod.resume()
             return
         self._finish(CLIENT_CLOSED.status, CLIENT_CLOSED, now)
+
+    @property
+    def switched(self) -> bool:
+        """It is a tunnel now: its end is in order whenever it comes."""
+        return False
+
+    @property
+    def half_close(self) -> bool:
+        """A client that closes its own side still wants the answer."""
+        return self._ref is not None and self._ref.half_close
 
     def on_blocked(self) -> None:
         """The client reads more slowly than the pod writes."""
@@ -180,6 +187,8 @@ class Exchange(Bodies):
         if waiter is not None and waiter.cold:
             self._cold = now - self._begun
         self._bind(endpoint, now)
+        if self._tries is not None:
+            self._mind_client()
 
     def refused(self, error: GatewayError) -> None:
         """Waited in vain; the Backend has let go of it already."""
@@ -195,7 +204,7 @@ class Exchange(Bodies):
 
     def on_head(self, head: ResponseHead, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """The pod answers."""
-        if self._over:
+        if self._over or (head.status >= 500 and self._ask_another(head.status, ended=ended)):
             return
         now = self._gateway.now()
         self._responded = True
@@ -207,6 +216,7 @@ class Exchange(Bodies):
             self._pod = None
             self._finish(head.status, None, now)
         else:
+            self._let_go()
             self._expect(now, self._timeouts.idle, IDLE_TIMEOUT)
         if client is not None:
             client.respond(head, data, trailers, self._extra(), ended=ended)
@@ -223,21 +233,6 @@ class Exchange(Bodies):
             self._due = now + self._timeouts.idle
         if self._client is not None:
             self._client.send(data, trailers, ended=ended)
-
-    def on_lost(self, error: GatewayError) -> None:
-        """The pod's connection broke, or what it said makes no sense."""
-        self._pod = None
-        if self._over:
-            return
-        backend, endpoint = self._backend, self._endpoint
-        if backend is None or endpoint is None or not self._may_ask_again(error):
-            self.fail(error)
-            return
-        if self._resets:
-            # A process that dies closes its connections before its listener: a new one may have been accepted in between.
-            self._gateway.suspect(backend, endpoint)
-        self._resets += 1
-        self._try_again("reset")
 
     def on_pod_blocked(self) -> None:
         """The pod reads more slowly than the client sends."""
@@ -275,84 +270,50 @@ class Exchange(Bodies):
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
         pool = endpoint.pool or self._gateway.pool(endpoint)
-        pod = None if self._resets else pool.take(now)
+        tries = self._tries
+        pod = None if tries is not None and tries.fresh else pool.take(now)
         if pod is None:
             if not self._weigh():
                 return
             self._dialling = self._gateway.loop.create_task(self._dial(endpoint, pool))
         else:
-            self._send(pod, now)
+            self._send(pod, now, reused=True)
 
     async def _dial(self, endpoint: Endpoint, pool: ConnectionPool) -> None:
         try:
             pod = await pool.dial(self._timeouts.connect)
-        except (OSError, TimeoutError) as failure:
+        except (OSError, TimeoutError) as error:
             self._dialling = None
-            if isinstance(failure, OSError) and failure.errno in {errno.EMFILE, errno.ENFILE}:
+            if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
                 # That says nothing of the pod.
-                self.fail(GatewayError(OVERLOADED, f"no connection to a pod can be opened: {failure}", 1.0))
+                self.fail(GatewayError(OVERLOADED, f"no connection to a pod can be opened: {error}", 1.0))
                 return
-            self._on_refused(endpoint, str(failure) or f"no connection within {self._timeouts.connect:g} s")
+            failure = Failure.LATE if isinstance(error, TimeoutError) else Failure.REFUSED
+            why = str(error) or f"no connection within {self._timeouts.connect:g} s"
+            self._on_refused(endpoint, failure, why)
         else:
             self._dialling = None
-            self._send(pod, self._gateway.now())
+            self._send(pod, self._gateway.now(), reused=False)
+            if self._tries is not None:
+                self._mind_client()
 
-    def _on_refused(self, endpoint: Endpoint, why: str) -> None:
-        """Nothing was sent, so that any request may go elsewhere; the Endpoint gets nothing new until it accepts again."""
-        self._refused += 1
-        backend = self._backend
-        if self._over or backend is None:
-            return
-        self._gateway.suspect(backend, endpoint, why)
-        if self._refused < REFUSED_MOST:
-            self._try_again("connect")
-        else:
-            self.fail(GatewayError(CONNECT_FAILED, f"{endpoint.host}:{endpoint.port}: {why}"))
-
-    def _may_ask_again(self, error: GatewayError) -> bool:
-        """Nothing of an answer has come, and asking again changes nothing; of two pods at most, so that a request which
-        kills its pod does not kill them all.
-        """
-        head = self._head
-        if error.reason is not UPSTREAM_RESET or self._responded or self._client is None:
-            return False
-        if head.has_body or head.method not in {b"GET", b"HEAD"}:
-            return False
-        return self._resets == 0 or (self._resets == 1 and self._failed[-1] is self._endpoint)
-
-    def _try_again(self, why: str) -> None:
-        backend, endpoint = self._backend, self._endpoint
-        assert backend is not None  # noqa: S101  # it had an Endpoint of it
-        assert endpoint is not None  # noqa: S101
-        now = self._gateway.now()
-        self._failed.append(endpoint)
-        waiter = Waiter[Seeker](self, now, self._failed)
-        try:
-            granted = backend.again(waiter, endpoint, now)
-        except GatewayError as error:
-            self.fail(error)
-            return
-        retries = backend.stats.retries
-        retries[why] = retries.get(why, 0) + 1
-        self._endpoint = None
-        self._waiter = waiter
-        self._due = inf
-        self._gateway.hand_out(granted, now)
-        self._gateway.waits(backend)
-
-    def _send(self, pod: PodStream, now: float) -> None:
+    def _send(self, pod: PodStream, now: float, *, reused: bool) -> None:
         client = self._client
         self._pod = pod
         held = self._held
-        data = held[0] if len(held) == 1 else b"".join(held)
+        if len(held) > 1:
+            self._held = held = [b"".join(held)]
+        data = held[0] if held else b""
         forwarded = client.origin.lines(self._head) if client is not None else b""
-        if self._held_bytes > HELD_MOST and client is not None:
+        if client is not None and (self._held_bytes > HELD_MOST or self._pod_blocked):
             # Before anything is written: the pod may ask to pause again.
+            self._pod_blocked = False
             client.resume()
         pod.request(self, self._head, forwarded, data, self._trailers, ended=self._request_done)
-        if data:
-            # What was sent cannot be sent again, and such a request is not: nothing need be kept.
+        if not reused and not self._repeats():
             self._let_go()
+        elif data:
+            self._limit_kept()
         self._expect_progress(now)
 
     def _extra(self) -> bytes:
@@ -388,6 +349,8 @@ class Exchange(Bodies):
         if self._dialling is not None:
             self._dialling.cancel()
             self._dialling = None
+        if self._tries is not None:
+            self._tries.over()
         backend, endpoint, waiter = self._backend, self._endpoint, self._waiter
         self._endpoint = self._waiter = None
         if backend is None:

@@ -111,7 +111,7 @@ def field_line(name: bytes, value: bytes) -> bytes:
 class Head:
     """What requests and responses share: their fields and how their body is framed."""
 
-    __slots__ = ("chunked", "connection", "content_length", "fault", "lines")
+    __slots__ = ("chunked", "connection", "content_length", "fault", "lines", "upgrade")
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -123,6 +123,8 @@ class Head:
         """The Connection field's value, lower case."""
         self.fault: str | None = None
         """Why the message must not be forwarded. The first fault counts; found here, acted on by the edges."""
+        self.upgrade: bytes | None = None
+        """The Upgrade field's value, lower case."""
 
     def blame(self, fault: str) -> None:
         if self.fault is None:
@@ -141,6 +143,9 @@ class Head:
         elif action == CONNECTION:
             lower = value.lower()
             self.connection = lower if self.connection is None else self.connection + b"," + lower
+        elif action == UPGRADE:
+            lower = value.lower()
+            self.upgrade = lower if self.upgrade is None else self.upgrade + b"," + lower
 
     @property
     def named(self) -> set[bytes]:
@@ -167,7 +172,6 @@ class RequestHead(Head):
         "method",
         "request_id",
         "target",
-        "upgrade",
     )
 
     def __init__(self, method: bytes = b"", target: bytes = b"") -> None:
@@ -204,8 +208,6 @@ class RequestHead(Head):
                 self.request_id = value
         elif action == EXPECT:
             self.expect_continue = value.lower() == b"100-continue"
-        elif action == UPGRADE:
-            self.upgrade = value
         else:
             super().note(action, value)
 
@@ -253,6 +255,11 @@ class RequestHead(Head):
     def has_body(self) -> bool:
         return self.chunked or self.content_length > 0
 
+    @property
+    def opens_websocket(self) -> bool:
+        """It asks for a WebSocket as RFC 6455, 4.1 has it: this and no other protocol, by a GET without a body, in HTTP/1.1."""
+        return self.upgrade == WEBSOCKET and self.method == b"GET" and not self.http10 and not self.has_body
+
     def render(self, authority: bytes, forwarded: bytes, body: bytes) -> bytes:
         """The head as a pod gets it, and what there is of the body, framed.
 
@@ -282,6 +289,7 @@ class ResponseHead(Head):
         self.chunked = False
         self.connection: bytes | None = None
         self.fault: str | None = None
+        self.upgrade: bytes | None = None
         self.status = status
 
     def render(self, framing: bytes, extra: bytes, body: bytes = b"") -> bytes:
@@ -295,6 +303,10 @@ class ResponseHead(Head):
         return f"<ResponseHead {self.status}>"
 
 
+WEBSOCKET = b"websocket"
+"""The one protocol that a connection may be switched to."""
+SWITCH_LINES = b"connection: upgrade\r\nupgrade: websocket\r\n"
+"""What asks for that and what grants it: for each hop anew, as Connection must be."""
 ALLOW = b"allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus

@@ -18,7 +18,9 @@ AHEAD_MOST = 65536
 class Intake:
     """What a client has sent ahead, and whether its connection is read."""
 
-    __slots__ = ("_ahead", "_blocked", "_gateway", "_reader", "_reading", "_weighed", "transport")
+    __slots__ = (
+        "_ahead", "_blocked", "_gateway", "_half_closed", "_reader", "_reading", "_weighed", "transport",
+    )  # fmt: skip
 
     _gateway: "Gateway"
     _reader: "RequestReader"
@@ -28,6 +30,8 @@ class Intake:
     _reading: bool
     _blocked: bool
     """The Exchange can take no more of the body for now."""
+    _half_closed: bool
+    """This client sends nothing more, and waits for answers all the same."""
     transport: Any
     """An asyncio.Transport from `connection_made` on; typed loosely, as uvloop's is no subclass of it."""
 
@@ -51,7 +55,7 @@ class Intake:
     def _govern_reading(self) -> None:
         """Read while there is a use for it."""
         reading = not self._blocked and len(self._ahead) <= AHEAD_MOST
-        if reading == self._reading or self.transport.is_closing():
+        if reading == self._reading or self._half_closed or self.transport.is_closing():
             return
         self._reading = reading
         if reading:

@@ -210,6 +210,8 @@ class GatewayCollector(Collector):
         yield by("tidegate_cold_starts", text, "counter", "outcome", lambda b: b.stats.cold_starts)
         text = "Requests tried again, by reason."
         yield by("tidegate_retries", text, "counter", "reason", lambda b: b.stats.retries)
+        text = "Retries that were not made because too many were under way."
+        yield one("tidegate_retry_budget_exhausted", text, "counter", lambda b: b.stats.retries_denied)
         text = "Pods, by state; each is in one."
         yield by("tidegate_endpoints", text, "gauge", "state", _endpoint_states)
 

@@ -6,6 +6,7 @@ head, so that nothing is to be acted on before `feed` has returned. Faults trave
 nothing more is read. `downstream` feeds this and empties its inbox.
 """
 
+import sys
 from collections import deque
 from typing import Any
 
@@ -20,7 +21,16 @@ from gateway.errors import (
     VERSION_NOT_SUPPORTED,
     GatewayError,
 )
-from gateway.http1 import KEEP, REQUEST_FIELDS, TRUSTED_FIELDS, HeadLimits, RequestHead, field_line
+from gateway.http1 import (
+    KEEP,
+    REQUEST_FIELDS,
+    SWITCH_LINES,
+    TRUSTED_FIELDS,
+    WEBSOCKET,
+    HeadLimits,
+    RequestHead,
+    field_line,
+)
 
 PIECE = 16384
 """Bytes given to the parser at a time: those of a packet full of the smallest requests become 600 of them, not 10,000."""
@@ -56,14 +66,16 @@ class RequestReader:
 
     __slots__ = (
         "_begun", "_fields", "_incoming", "_limits", "_lines", "_overhead", "_parser", "_parsing", "_remaining", "_small",
-        "ended", "inbox",
+        "ended", "inbox", "offer",
     )  # fmt: skip
 
     def __init__(self, limits: HeadLimits) -> None:
         self.inbox: deque[Incoming] = deque()
         """Requests whose heads are complete, for whoever answers them to take out."""
         self.ended = False
-        """Nothing more will be read: a fault, or a client that switched protocols."""
+        """Nothing more will be read: a fault, or bytes that might be in another protocol."""
+        self.offer: Incoming | None = None
+        """The request that asks for a WebSocket. It is the last: whatever follows its head is a body without end."""
         self._limits = limits
         self._fields, self._lines = REQUEST_FIELDS, quick.REQUEST_LINES
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -129,7 +141,7 @@ class RequestReader:
         except httptools.HttpParserUpgrade as upgrade:
             if self.ended:
                 return len(data)
-            self._drop_upgrade()
+            self._on_offer()
             done: int = upgrade.args[0]
             return done
         except httptools.HttpParserError as failure:
@@ -278,21 +290,33 @@ class RequestReader:
         else:
             self.give_up(error)
 
-    def _drop_upgrade(self) -> None:
-        """The offer to switch protocols is not taken up. The parser ended the message at its head; a body is still to be read."""
+    def _on_offer(self) -> None:
+        """The client offers to switch protocols; the parser ended the message at its head. A body may still be to be read."""
         incoming = self.inbox[-1]
         head = incoming.head
         if incoming.error is not None:
             self._end()
-            return
-        if head.has_body:
+        elif head.opens_websocket:
+            self._take_up(incoming)
+        elif head.has_body:
             head.keep_alive = False
             self._begun = True
             incoming.complete = False
             self._incoming = incoming
             self._parser = _body_parser(head, self)
+        elif WEBSOCKET in (head.upgrade or b""):
+            # Nor after an offer that is none by the book: its sender may take what follows for frames.
+            head.keep_alive = False
+            self._end()
         else:
             self._parser = httptools.HttpRequestParser(self)
+
+    def _take_up(self, incoming: Incoming) -> None:
+        """Whatever the pod will say to the offer: from here on nothing is parsed as a request."""
+        self.offer = self._incoming = incoming
+        incoming.complete = False
+        incoming.head.lines.append(SWITCH_LINES)
+        self._remaining = sys.maxsize
 
     def _judge(self, head: RequestHead, version: str) -> GatewayError | None:
         limits = self._limits
@@ -321,12 +345,15 @@ class RequestReader:
 
     def _end(self) -> None:
         self.ended = True
+        self._remaining = 0
         self._parsing = self._incoming = None
 
     def __repr__(self) -> str:
         state = (
             "ended"
             if self.ended
+            else "switched"
+            if self.offer
             else "in a head"
             if self.partial
             else "in a body"

@@ -144,6 +144,10 @@ class Split(Generic[B]):
         cycle.position = position + 1 if position + 1 < len(order) else 0
         return self._backends[order[position]]
 
+    def peek(self) -> B:
+        """The Backend whose turn is next; it stays so."""
+        return self._backends[self._cycle.order[self._cycle.position]]
+
     def continue_from(self, previous: "Split[B]") -> None:
         """Take turns from where `previous` is, and goes on to be until it is dropped, if the shares are equal.
 

@@ -108,8 +108,8 @@ class BackendStats:
     """What one Backend did since it was made."""
 
     __slots__ = (
-        "begun", "cold_start", "cold_starts", "ended", "in_flight", "queue_wait", "queued", "retries", "wait_seconds",
-        "waits",
+        "begun", "cold_start", "cold_starts", "ended", "in_flight", "queue_wait", "queued", "retries", "retries_denied",
+        "wait_seconds", "waits",
     )  # fmt: skip
 
     def __init__(self, now: float) -> None:
@@ -125,6 +125,9 @@ class BackendStats:
         self.cold_starts: dict[str, int] = {}
         """Starts by outcome: ready, timeout, cannot_start, abandoned."""
         self.retries: dict[str, int] = {}
+        """By how the try before failed, or by its status."""
+        self.retries_denied = 0
+        """Those for which the budget had nothing left."""
 
     def __repr__(self) -> str:
         return f"<BackendStats begun={self.begun} ended={self.ended} in_flight={self.in_flight.value} queued={self.queued.value}>"

@@ -9,6 +9,7 @@ from typing import Protocol
 from gateway.errors import GatewayError
 from gateway.forwarded import Origin
 from gateway.http1 import RequestHead, ResponseHead
+from gateway.retries import Failure
 from gateway.timers import Timed
 
 
@@ -17,6 +18,10 @@ class ClientStream(Timed, Protocol):
 
     origin: Origin
     """Where the request comes from."""
+
+    @property
+    def choked(self) -> bool:
+        """The client has not yet taken what was written; `on_blocked` has said so, and says it once."""
 
     def interim(self, head: ResponseHead) -> None:
         """Pass on a 1xx answer."""
@@ -28,6 +33,12 @@ class ClientStream(Timed, Protocol):
 
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Go on with the answer."""
+
+    def switch(self, head: ResponseHead, data: bytes, extra: bytes) -> None:
+        """Grant what the client offered, with a 101: from here on `send` passes bytes on as they are."""
+
+    def end(self) -> None:
+        """End a connection that was switched: what was written is still sent, and what comes is thrown away."""
 
     def reset(self) -> None:
         """Break off, so that the client cannot take what it has for the whole."""
@@ -56,6 +67,9 @@ class PodStream(Protocol):
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Go on with the request's body."""
 
+    def end(self) -> None:
+        """End a connection that was switched: what was written is still sent. The pod's own end is still told."""
+
     def reset(self) -> None:
         """Drop the request: the pod notices."""
 
@@ -68,9 +82,12 @@ class PodStream(Protocol):
 class Receiver(Protocol):
     """The Exchange, as the pod's stream calls it."""
 
+    switches_to: bytes
+    """The protocol that the pod may switch to with a 101; empty: none."""
+
     def on_interim(self, head: ResponseHead) -> None: ...
     def on_head(self, head: ResponseHead, data: bytes, trailers: list[bytes], *, ended: bool) -> None: ...
     def on_data(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None: ...
-    def on_lost(self, error: GatewayError) -> None: ...
+    def on_lost(self, error: GatewayError, failure: Failure = Failure.BROKEN) -> None: ...
     def on_pod_blocked(self) -> None: ...
     def on_pod_writable(self) -> None: ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.backend import Backend
+from gateway.retries import RetryPolicy
 from gateway.stats import Traffic
 
 R = TypeVar("R")
@@ -33,10 +34,13 @@ class BackendRef(Generic[R]):
     backend: Backend[R]
     route: str
     timeouts: Timeouts = field(default_factory=Timeouts)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
     body_limit: int = 0
     """Bytes that a request's body may have; 0: no limit."""
     expose_backend: bool = False
     """Tell the client which Backend answered (`x-tidegate-backend`)."""
+    half_close: bool = False
+    """A client that closes its sending side after its whole request still gets the answer."""
     traffic: Traffic | None = None
     """Where its requests are counted: looked up by the first of them, on the event loop."""
 

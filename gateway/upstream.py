@@ -23,8 +23,10 @@ from gateway.http1 import (
     field_line,
     last_chunk,
 )
-from gateway.sockets import Lookout, unread
+from gateway.retries import Failure
+from gateway.sockets import Lookout, reset_connection, unread
 from gateway.streams import Receiver
+from gateway.tcpinfo import unseen
 from gateway.tls import Trust, hold_back, said_goodbye, why
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Upstream:
     """One connection to a pod: an asyncio.Protocol in all but name (see `Downstream`)."""
 
     __slots__ = (
+        "_before",
         "_blocked",
         "_body",
         "_chunked_request",
@@ -62,6 +65,7 @@ class Upstream:
         "_request_done",
         "_surplus",
         "_trailers",
+        "_written",
         "idle_since",
         "pool",
         "transport",
@@ -72,7 +76,9 @@ class Upstream:
         self.pool = pool
         self.transport: Any = None
         """An asyncio.Transport from `connection_made` on; typed loosely, as uvloop's is no subclass of it."""
-        self.idle_since = 0.0
+        self.idle_since = -1.0
+        """When it last came back to the pool; below zero: never, so that it has served nobody yet."""
+        self._written = 0
         self._parser: Any = httptools.HttpResponseParser(self)
         self._receiver: Receiver | None = None
         self._paused = False
@@ -81,14 +87,15 @@ class Upstream:
         self._goodbye = pool.trust is None
         """Its end is the pod's own; over TLS only once that has said so, since anybody can cut a connection."""
         # For one request
+        self._before = 0  # bytes written when it began
         self._chunked_request = False
         self._for_head = False
         self._request_done = False
         # For one response
         self._fresh = False
-        """Nothing of it has come, and it may be of the usual shape."""
+        """Nothing of it has come."""
         self._remaining = 0
-        """Bytes still to come of the body of such an answer; the parser sees none of them."""
+        """Bytes still to come of the body of an answer of the usual shape; the parser sees none of them."""
         self._parsing: ResponseHead | None = None
         self._interims: list[ResponseHead] = []
         self._head: ResponseHead | None = None
@@ -120,25 +127,42 @@ class Upstream:
         self._chunked_request = head.chunked
         self._for_head = head.method == b"HEAD"
         self._request_done = ended
-        self._fresh = not self._for_head
+        self._fresh = True
         self._remaining = 0
         self._delivered = self._complete = self._surplus = False
         self._head = None
         if head.chunked:
             data = self._framed(data, trailers, ended=ended)
-        self.transport.write(head.render(self.pool.authority, forwarded, data))
+        rendered = head.render(self.pool.authority, forwarded, data)
+        self._before = written = self._written
+        self._written = written + len(rendered)
+        self.transport.write(rendered)
 
     def send(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """Send more of the request's body."""
         self._request_done = ended
         framed = self._framed(data, trailers, ended=ended)
         if framed:
+            self._written += len(framed)
             self.transport.write(framed)
 
+    def end(self) -> None:
+        """Send what was written, then close our side; what the pod says and its own end are still told."""
+        self.resume()
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
     def reset(self) -> None:
-        """Drop the request: the pod sees its connection close."""
+        """Drop the request: the pod sees its connection close, or, if it was switched, break."""
         self._receiver = None
-        self.transport.abort()
+        if isinstance(self._parser, _Bytes):
+            reset_connection(self.transport)
+        else:
+            self.transport.abort()
 
     def abandon(self) -> None:
         """Close it if it was ever opened."""
@@ -180,15 +204,15 @@ class Upstream:
             return
         if self._fresh:
             self._fresh = False
-            found = quick.response(data)
+            found = None if self._for_head else quick.response(data)
             if found is not None:
                 self._begin(receiver, data, *found)
                 return
         error: GatewayError | None = None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._surplus = True  # or a fault of the answer's head
+        except httptools.HttpParserUpgrade as upgrade:
+            self._on_switch(data[upgrade.args[0] :])
         except httptools.HttpParserError as failure:
             if not self._complete:
                 error = GatewayError(UPSTREAM_INVALID, f"the pod's answer cannot be read: {failure}")
@@ -262,7 +286,7 @@ class Upstream:
         ):
             receiver.on_data(b"", [], ended=True)
         else:
-            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)))
+            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(exc)), self._failure(exc))
 
     def eof_received(self) -> None:
         """Its loss follows at once."""
@@ -282,6 +306,13 @@ class Upstream:
     def _how_lost(self, exc: Exception | None) -> str:
         when = "in the middle of its answer" if self._delivered else "before it answered"
         return f"{self.pool.name} closed the connection {when}{f' ({exc})' if exc else ''}"
+
+    def _failure(self, exc: Exception | None) -> Failure:
+        if self._delivered:
+            return Failure.BROKEN
+        if self.idle_since < 0 or not self._fresh:
+            return Failure.RESET
+        return Failure.UNSEEN if unseen(self.transport, self._before, exc) else Failure.STALE
 
     # -- what the parser finds
 
@@ -316,10 +347,10 @@ class Upstream:
         elif self._parser.get_http_version() not in _VERSIONS:
             head.blame("the pod answered in another version than HTTP/1.1 and HTTP/1.0")
             self._head = head
-        elif head.status < 100 or head.status == 101:
+        elif head.status < 100 or (head.status == 101 and not self._asked_to_switch(head)):
             head.blame(f"the pod answered with status {head.status}, which nobody asked for")
             self._head = head
-        elif head.status < 200:
+        elif head.status < 200 and head.status != 101:
             self._interims.append(head)
         else:
             self._head = head
@@ -338,6 +369,22 @@ class Upstream:
             faulty = self._head.chunked and self._parser.get_http_version() == "1.0"
             self._keep_alive = self._parser.should_keep_alive() and not faulty
             self._overhead = self._got = 0
+
+    def _asked_to_switch(self, head: ResponseHead) -> bool:
+        wanted = self._receiver.switches_to if self._receiver is not None else b""
+        return wanted != b"" and head.upgrade == wanted and bool(self._parser.should_upgrade())
+
+    def _on_switch(self, rest: bytes) -> None:
+        """The pod switches protocols. If it was asked to, what follows is an answer's body that ends with its connection."""
+        head = self._head
+        if head is None or head.status != 101 or head.fault is not None:
+            self._surplus = True  # or a fault of the answer's head
+            return
+        head.content_length, head.chunked = -1, False
+        self._complete = False
+        self._parser = _Bytes(self)
+        if rest:
+            self._body.append(rest)
 
     def _deliver(self, error: GatewayError | None) -> None:
         """Hand over what one read brought, in the order in which it came."""
@@ -405,6 +452,13 @@ class Upstream:
 
 def _protocol(connection: Upstream) -> asyncio.Protocol:
     return cast("asyncio.Protocol", connection)
+
+
+class _Bytes:
+    """Stands in for the parser where there is nothing to parse."""
+
+    def __init__(self, connection: Upstream) -> None:
+        self.feed_data = connection.on_body
 
 
 class ConnectionPool:

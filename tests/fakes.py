@@ -6,6 +6,7 @@ call soon happens in `Loop.run`, after each thing that a client or a pod does.
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Endpoint
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway, ModelBackend
+from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
 from gateway.terms import BackendRef, Timeouts
 from gateway.upstream import Upstream
@@ -60,8 +62,15 @@ class Socket:
     def __init__(self) -> None:
         self.lingers = True
 
+        self.acknowledged = 1
+        """Bytes; the handshake counts as one."""
+
     def fileno(self) -> int:
         return -1
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
+        return struct.pack("=120xQ", self.acknowledged)[:size]
 
     def setsockopt(self, level: int, option: int, value: bytes) -> None:
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
@@ -75,7 +84,9 @@ class Transport:
         self.loop = loop
         self.protocol = protocol
         self.peer = peer
-        self.socket = Socket()
+        self.socket: Socket | None = Socket()
+        self.deaf = False
+        """The other side has closed: it acknowledges nothing any more."""
         self.written = b""
         self.room: int | None = None
         self.unsent = 0
@@ -100,7 +111,10 @@ class Transport:
     def write(self, data: bytes) -> None:
         assert type(data) is bytes
         assert not self.lost, "written to a connection that is lost"
+        assert not self.eof, "written after the end"
         self.written += data
+        if not self.deaf and self.socket is not None:
+            self.socket.acknowledged += len(data)
         if self.room is not None and not self._paused:
             self.room -= len(data)
             if self.room <= 0:
@@ -297,7 +311,7 @@ class Client:
 
     def close(self) -> None:
         """The client's side of the connection ends in good order."""
-        if not self.protocol.eof_received():
+        if not self.transport.lost and not self.protocol.eof_received():
             self.transport.close()
         self.loop.run()
 
@@ -328,6 +342,7 @@ class World:
         *,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
         pods: int = 1,
         idle: int = 1,
         expose: bool = False,
@@ -336,7 +351,9 @@ class World:
         self.gateway = Gateway(self.loop)  # type: ignore[arg-type]
         self.backend: ModelBackend = Backend("iris", limits or Limits(), self.loop.now)
         self.gateway.backends["iris"] = self.backend
-        self.ref = BackendRef(self.backend, "iris", timeouts or Timeouts(), expose_backend=expose)
+        self.ref = BackendRef(
+            self.backend, "iris", timeouts or Timeouts(), retries or RetryPolicy(), expose_backend=expose
+        )
         self.route = Route("iris", Split({"iris": self.ref}, {"iris": 1}))
         self.gateway.table = RouteTable((self.route,))
         self.nudges = 0

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from gateway.config.problems import UP, Fault, KeyPath, shorten, show
 
 _KEY = "[key]"
-_FEW, _MANY = 8, 200
+_FEW, _MANY = 12, 200
 """Names that are listed; names that are searched for the nearest (a thousand would take milliseconds per fault)."""
 MOST_HINTS = 50
 """Unknown names that get a hint: to search for the nearest takes 0.1 ms, which 200,000 keys would make 20 s."""

@@ -3,7 +3,8 @@
 Frozen and validated; unknown keys are refused. Durations are float seconds once read. What concerns several sections at
 once (unknown Backends, two Routes on one path) is in `checks`; what concerns one is a field validator here, placed on the
 later field, so that it speaks up even when other fields are wrong too.
-`scale` holds the scaling section, `clients` those on clients, `units` and `addresses` the types of single values, `load` makes a Config of a file.
+`scale` holds the scaling section, `retries` that of retries, `clients` those on clients, `units` and `addresses` the types of single values,
+`load` makes a Config of a file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_val
 from gateway.config.addresses import Address, HttpUrl, ListenAddress, PodUrl, RouteHost, RoutePath
 from gateway.config.clients import ForwardedConfig, LimitsConfig
 from gateway.config.problems import UP, KeyPath, fault, faults
+from gateway.config.retries import Retries, RetryOverrides
 from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig, Section, shared
 from gateway.config.tls import ListenerTls, PodTls
 from gateway.config.units import Count, Duration, PositiveDuration, Size, default
@@ -62,6 +64,7 @@ class Defaults(Section):
     timeouts: Timeouts = shared(Timeouts())
     body_limit: Size = 0
     """Bytes that a request's body may have; 0: no limit."""
+    retries: Retries = shared(Retries())
 
 
 class Drain(Section):
@@ -213,6 +216,7 @@ class BackendConfig(Section):
     cancel: Literal["abort", "hold"] = "abort"
     """When a client leaves: abort frees the slot at once, hold keeps it until the pod has answered."""
     timeouts: TimeoutOverrides = shared(TimeoutOverrides())
+    retries: RetryOverrides = shared(RetryOverrides())
     scale: ScaleConfig = shared(ScaleConfig())
 
     @field_validator("scale")
@@ -256,8 +260,11 @@ class RouteConfig(Section):
     timeouts: TimeoutOverrides = shared(TimeoutOverrides())
     body_limit: Size | None = None
     """Bytes that a request's body may have; 0: no limit. Goes before `defaults`."""
+    retries: RetryOverrides = shared(RetryOverrides())
     expose_backend: bool = False
     """Tell the client which Backend answered, in `x-tidegate-backend`."""
+    half_close: bool = False
+    """Answer a client that closes its sending side after its whole request; otherwise it counts as having left. Not over TLS."""
 
     @field_validator("hosts")
     @classmethod

@@ -1,11 +1,14 @@
 """Routing objects from the configuration: the only place where the models meet the routing core."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from gateway.backend import Backend
 from gateway.config.load import Config
 from gateway.config.models import BackendConfig, RouteConfig
 from gateway.config.models import Timeouts as DefaultTimeouts
+from gateway.config.retries import Retries
+from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
 from gateway.terms import BackendRef, R, Timeouts
 
@@ -35,8 +38,10 @@ def _ref(config: Config, route: RouteConfig, name: str, backend: Backend[R]) -> 
         backend,
         route.name,
         resolve_timeouts(config.defaults.timeouts, config.backends[name], route),
+        resolve_retries(config.defaults.retries, config.backends[name], route),
         body_limit=config.defaults.body_limit if route.body_limit is None else route.body_limit,
         expose_backend=route.expose_backend,
+        half_close=route.half_close,
     )
 
 
@@ -46,3 +51,19 @@ def resolve_timeouts(defaults: DefaultTimeouts, backend: BackendConfig, route: R
     for overrides in (backend.timeouts, route.timeouts):
         resolved |= {step: value for step, value in overrides if value is not None}
     return Timeouts(**resolved)
+
+
+def resolve_retries(defaults: Retries, backend: BackendConfig, route: RouteConfig) -> RetryPolicy:
+    """In the same order, each key by itself."""
+    resolved = dict(defaults)
+    for overrides in (backend.retries, route.retries):
+        resolved |= {key: value for key, value in overrides if value is not None}
+    return _policy(**resolved)
+
+
+@lru_cache(maxsize=256)
+def _policy(
+    on: tuple[str | int, ...], methods: tuple[str, ...], body_limit: int, budget: float
+) -> RetryPolicy:
+    """One object for all who want the same: a thousand Routes rarely have more than a few."""
+    return RetryPolicy(frozenset(on), frozenset(method.encode() for method in methods), body_limit, budget)

@@ -153,6 +153,8 @@ _PERCENTAGE_SCHEMA: dict[str, Any] = {
 }
 
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+"""Bytes."""
 PositiveDuration = Annotated[Duration, AfterValidator(_more_than_nothing)]
 Window = Annotated[Duration, AfterValidator(_whole_seconds), between(6.0, 3600.0, format_duration)]
 Delay = Annotated[Duration, AfterValidator(_whole_seconds), between(0.0, 3600.0, format_duration)]
@@ -172,8 +174,6 @@ PanicThreshold = Annotated[
     between(110.0, 1000.0, "{:g}%".format),
     WithJsonSchema(_PERCENTAGE_SCHEMA),
 ]
-Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
-"""Bytes."""
 HeadSize = Annotated[Size, between(2**10, 2**20, format_size)]
 TargetSize = Annotated[Size, between(2**7, 2**20, format_size)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import h11
 
 from gateway.backend import Limits
+from gateway.retries import RetryPolicy
 from tests.fakes import Answer, World, read_answers
 from tests.wire import Reading
 
@@ -164,7 +165,7 @@ def pod_law(pieces: list[bytes], *, method: bytes, clean: bool) -> None:
 
 def play_pod(pieces: list[bytes], method: bytes, *, clean: bool) -> Told:
     """What the client gets; and the next one gets its own answer, from another connection or a good one."""
-    world = World(limits=Limits(concurrency=1), idle=2)
+    world = World(limits=Limits(concurrency=1), retries=RetryPolicy(methods=frozenset()), idle=2)
     client = world.client().send(method + b" / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
     link = world.link
     link.take()

@@ -237,7 +237,7 @@ def test_one_that_was_refused_waits_for_the_next_pod_for_the_queue_timeout() -> 
     assert backend.expire(10.9) == []
     ((_, error),) = backend.expire(11.0)
     assert error.reason.slug == "connect_failed"
-    assert "127.0.0.1:9000 refused the connection" in error.detail
+    assert "127.0.0.1:9000 refused or lost the connection" in error.detail
 
 
 def test_a_refusal_that_has_a_reason_is_told_with_it() -> None:

@@ -1,5 +1,7 @@
 """The client's side on mock transports: framing, pipelining, backpressure, deadlines, and how a connection ends."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,8 @@ from gateway.backend import Limits
 from gateway.bodies import HELD_MOST
 from gateway.downstream import KEEP_ALIVE_SECONDS, LINGER_SECONDS
 from gateway.intake import AHEAD_MOST
-from gateway.routing import RouteTable
+from gateway.routing import Route, RouteTable, Split
+from gateway.terms import BackendRef
 from tests.fakes import Answer, Client, World, read_request
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -345,6 +348,185 @@ def test_a_client_whose_transport_has_no_socket_is_aborted() -> None:
     assert client.transport.end == "abort"
 
 
+# -- half-closed
+
+
+def half_closing(**options: Any) -> World:
+    """A world whose route answers clients that have closed their side."""
+    world = World(**options)
+    world.ref.half_close = True
+    return world
+
+
+@pytest.mark.parametrize("half_close", [False, True])
+def test_a_client_that_closes_its_side_gets_its_answer_where_the_route_says_so(half_close: bool) -> None:
+    """Then the connection closes; elsewhere it has left."""
+    world = World()
+    world.ref.half_close = half_close
+    client = world.client().send(GET)
+    client.close()
+    world.link.say(OK)
+    if half_close:
+        assert (client.answer().body, client.answer().fields[b"connection"]) == (b"ok", b"close")
+    assert (client.transport.end, world.codes) == (("close", {200: 1}) if half_close else ("reset", {499: 1}))
+    world.assert_at_rest()
+
+
+def test_an_answer_that_streams_goes_on_after_half_a_close() -> None:
+    """Its head said that the connection stays; it closes nevertheless."""
+    world = half_closing()
+    client = world.client().send(GET)
+    world.link.say(HEAD_ONLY)
+    client.close()
+    assert client.transport.end is None
+    world.link.say(b"done")
+    assert (client.answer().body, client.transport.end) == (b"done", "close")
+
+
+def test_a_waiting_client_may_have_closed_its_side() -> None:
+    """In the queue, too."""
+    world = half_closing(limits=Limits(concurrency=1))
+    world.client().send(GET)
+    client = world.client().send(GET)
+    client.close()
+    assert world.backend.breaker.queued == 1
+    world.link.say(OK)
+    world.link.say(OK)
+    assert client.answer().body == b"ok"
+
+
+@pytest.mark.parametrize(
+    "request_", [b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf", GET + GET[:20]]
+)
+def test_a_client_that_closes_in_the_middle_of_a_request_has_left(request_: bytes) -> None:
+    """What was whole before is answered."""
+    world = half_closing()
+    client = world.client().send(request_)
+    client.close()
+    if request_.startswith(b"POST"):
+        assert (client.transport.end, world.codes) == ("reset", {499: 1})
+    else:
+        world.link.say(OK)
+        assert (client.answer().body, client.transport.end, world.codes) == (b"ok", "close", {200: 1})
+    world.assert_at_rest()
+
+
+def test_requests_that_were_whole_before_half_a_close_are_all_answered() -> None:
+    """Sent in one packet, in two, and the last cut in two."""
+    upload = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n"
+    world = half_closing()
+    client = world.client().send(GET + GET + upload, b"up", b"load" + GET)
+    client.close()
+    for _ in range(4):
+        world.link.say(OK)
+    answers = client.answers(b"GET", b"GET", b"POST", b"GET")
+    assert [answer.body for answer in answers] == [b"ok"] * 4
+    assert [b"connection" in answer.fields for answer in answers] == [False, False, False, True]
+    assert b"upload" in world.link.received
+    assert client.transport.end == "close"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nhalf", id="cut"),
+        pytest.param(b"GET /a HTTP/1.1\r\nHost : x\r\n\r\n", id="bad"),
+        pytest.param(
+            b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", id="offer"
+        ),
+        pytest.param(b"GET /other HTTP/1.1\r\nHost: other\r\n\r\n", id="another route"),
+        pytest.param(b"GET /none HTTP/1.1\r\nHost: none\r\n\r\n", id="no route"),
+    ],
+)
+def test_what_a_client_that_has_gone_asked_for_is_not_begun(behind: bytes) -> None:
+    """A request whose route does not answer half-closed clients, or that is not whole, ends the connection when its turn comes."""
+    world = half_closing(idle=2)
+    other = BackendRef(world.backend, "other")
+    world.gateway.table = RouteTable(
+        (
+            Route("iris", world.route.split, hosts=(b"x",)),
+            Route("other", Split({"iris": other}, {"iris": 1}), hosts=(b"other",)),
+        )
+    )
+    client = world.client().send(GET + behind + GET)
+    client.close()
+    world.link.say(OK)
+    assert (client.answer().body, client.transport.end) == (b"ok", "close")
+    assert (world.codes, world.backend.traffic_of("other").codes) == ({200: 1}, {})
+    world.assert_at_rest()
+
+
+def test_what_waits_for_a_slow_reader_is_answered_after_half_a_close() -> None:
+    """No Exchange had begun when the client closed its side."""
+    world = half_closing()
+    client = world.client()
+    client.transport.room = 10
+    client.send(GET)
+    world.link.take()
+    world.link.say(OK)
+    client.send(GET)
+    assert world.link.take() == b""
+    client.close()
+    assert client.transport.end is None
+    client.transport.drain()
+    world.link.say(OK)
+    assert [answer.body for answer in client.answers(b"GET", b"GET")] == [b"ok", b"ok"]
+    assert client.transport.end == "close"
+
+
+def test_a_slow_reader_that_closed_its_side_and_asked_nothing_more_is_closed() -> None:
+    """As ever."""
+    world = half_closing()
+    client = world.client()
+    client.transport.room = 10
+    client.send(GET)
+    world.link.say(OK)
+    client.close()
+    assert client.transport.end == "close"
+
+
+def test_over_tls_a_client_that_closes_has_left() -> None:
+    """There is no half of such a connection."""
+    world = half_closing()
+    client = world.client().send(GET)
+    client.transport.can_write_eof = lambda: False  # type: ignore[method-assign]
+    client.close()
+    assert world.codes == {499: 1}
+
+
+def test_a_half_closed_connection_is_not_read_again() -> None:
+    """The loop would tell of its end a second time."""
+    world = half_closing()
+    client = world.client().send(GET, b"x" * (AHEAD_MOST + 1))
+    assert client.transport.calls == ["pause"]
+    client.protocol._govern_reading()
+    client.transport.calls.clear()
+    client.protocol.eof_received()
+    world.link.say(OK)
+    assert client.transport.calls == []
+
+
+def test_a_half_closed_client_that_vanishes_has_left() -> None:
+    """If it is noticed."""
+    world = half_closing()
+    client = world.client().send(GET)
+    client.close()
+    client.vanish()
+    assert world.codes == {499: 1}
+    world.assert_at_rest()
+
+
+def test_a_client_that_closes_its_side_and_does_not_read_is_broken_off() -> None:
+    """What was written to it is not kept for ever."""
+    world = World()
+    client = world.client().send(GET)
+    world.link.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    client.transport.room = 1
+    world.link.say(b"xx")
+    assert client.protocol.eof_received() is False
+    assert client.transport.end == "reset"
+
+
 # -- deadlines
 
 
@@ -554,6 +736,6 @@ def test_a_client_that_closes_with_an_answer_on_its_way_out_is_not_served_any_mo
     world.link.say(OK)
     client.send(GET)
     world.link.take()
-    assert client.protocol.eof_received() is None
+    assert client.protocol.eof_received()
     client.transport.drain()
-    assert world.link.received == b""
+    assert (world.link.received, client.transport.end) == (b"", "close")

@@ -137,10 +137,13 @@ async def test_a_cold_start_is_counted_and_timed() -> None:
 
 
 async def test_retries_are_counted_by_reason() -> None:
-    """Per Backend."""
+    """Per Backend; and those that the budget denied."""
     world = World()
-    world.backend().stats.retries["connect_failed"] = 2
-    assert await world.value("tidegate_retries_total", backend="iris-v1", reason="connect_failed") == 2
+    stats = world.backend().stats
+    stats.retries["connect"] = 2
+    stats.retries_denied = 3
+    assert await world.value("tidegate_retries_total", backend="iris-v1", reason="connect") == 2
+    assert await world.value("tidegate_retry_budget_exhausted_total", backend="iris-v1") == 3
 
 
 async def test_each_endpoint_is_in_one_state() -> None:
@@ -202,6 +205,7 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_cold_start_seconds": "histogram",
         "tidegate_cold_starts": "counter",
         "tidegate_retries": "counter",
+        "tidegate_retry_budget_exhausted": "counter",
         "tidegate_endpoints": "gauge",
         "tidegate_config_reloads": "counter",
         "tidegate_certificate_reloads": "counter",

@@ -214,8 +214,79 @@ def test_a_head_may_be_refused_from_outside() -> None:
 
 def test_thousands_of_upgrade_offers_in_one_packet_are_dropped_one_by_one() -> None:
     """Not one within the other."""
-    offer = b"GET /u HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    offer = b"GET /u HTTP/1.1\r\n" + HOST + b"Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     assert len(read(offer * 3000).inbox) == 3000
+
+
+OFFER = b"GET /u HTTP/1.1\r\n" + HOST + b"Upgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_nothing_behind_a_websocket_offer_is_ever_parsed(step: int) -> None:
+    """It is a body without end, whatever it looks like."""
+    data = PIECES[0] + OFFER + PIECES[0] * 3 + b"\x00 nonsense\r\n\r\n"
+    reader = read(*(data[at : at + step] for at in range(0, len(data), step)))
+    first, offer = reader.inbox
+    assert (reader.offer is offer, offer.complete, reader.ended, reader.receiving) == (
+        True,
+        False,
+        False,
+        True,
+    )
+    assert (first.complete, offer.take()) == (True, data[len(PIECES[0] + OFFER) :])
+    assert offer.head.lines[-1] == b"connection: upgrade\r\nupgrade: websocket\r\n"
+    assert repr(reader) == "<RequestReader switched, 2 in the inbox>"
+    reader.close()
+    reader.feed(PIECES[0])
+    assert len(reader.inbox) == 0
+
+
+NOT_BY_THE_BOOK = {
+    "POST": OFFER.replace(b"GET", b"POST"),
+    "HTTP/1.0": OFFER.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "two protocols": OFFER.replace(b"WebSocket", b"websocket, h2c"),
+    "two fields": OFFER.replace(b"Connection", b"Upgrade: h2c\r\nConnection"),
+    "a version": OFFER.replace(b"WebSocket", b"websocket/13"),
+}
+
+
+@pytest.mark.parametrize("data", NOT_BY_THE_BOOK.values(), ids=NOT_BY_THE_BOOK.keys())
+def test_an_offer_that_is_not_by_the_book_is_dropped_and_nothing_behind_it_is_read(data: bytes) -> None:
+    """The request goes on as a plain one, and is the last: its sender may take what follows for frames."""
+    reader = read(data + PIECES[0])
+    (incoming,) = reader.inbox
+    assert (incoming.error, incoming.complete, incoming.head.keep_alive) == (None, True, False)
+    assert (reader.offer, reader.ended) == (None, True)
+    assert b"pgrade" not in b"".join(incoming.head.lines)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("step", [1, 1 << 20])
+def test_an_offer_with_a_body_is_dropped_and_its_body_stays_framed(framing: bytes, step: int) -> None:
+    """Nothing behind the body is read: it could be in either protocol."""
+    data = OFFER[:-2] + framing + PIECES[0]
+    reader = read(*(data[at : at + step] for at in range(0, len(data), step)))
+    (incoming,) = reader.inbox
+    assert (incoming.take(), incoming.complete, incoming.head.keep_alive) == (b"abc", True, False)
+    assert (reader.offer, len(reader.inbox)) == (None, 1)
+    assert b"pgrade" not in b"".join(incoming.head.lines)
+
+
+@pytest.mark.parametrize("line", [b"Upgrade: websocket\r\n", b"Connection: upgrade\r\n"])
+def test_half_an_offer_is_none(line: bytes) -> None:
+    """Both fields make one (RFC 9110, 7.8); what follows is the next request."""
+    reader = read(b"GET /u HTTP/1.1\r\n" + HOST + line + b"\r\n" + PIECES[0])
+    assert (reader.offer, len(reader.inbox), reader.inbox[0].complete) == (None, 2, True)
+
+
+def test_a_faulty_offer_is_refused() -> None:
+    """Nothing behind it is read."""
+    reader = read(OFFER.replace(HOST, b"") + PIECES[0])
+    (incoming,) = reader.inbox
+    assert incoming.error is not None
+    assert (reader.offer, reader.ended) == (None, True)
 
 
 def test_it_tells_its_state() -> None:

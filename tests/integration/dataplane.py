@@ -14,6 +14,7 @@ import uvloop
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway, ModelBackend
+from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
 from gateway.terms import BackendRef, Timeouts
 from gateway.tls import Doorkeeper, Trust
@@ -184,6 +185,7 @@ class Plane:
 async def running(
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
+    retries: RetryPolicy | None = None,
     door: Doorkeeper | None = None,
     handshake: float = 10.0,
 ) -> AsyncIterator[Plane]:
@@ -194,7 +196,7 @@ async def running(
     gateway = Gateway(loop)
     backend: ModelBackend = Backend("iris", limits or Limits(), loop.time())
     gateway.backends["iris"] = backend
-    ref = BackendRef(backend, "iris", timeouts or Timeouts())
+    ref = BackendRef(backend, "iris", timeouts or Timeouts(), retries or RetryPolicy())
     route = Route("iris", Split({"iris": ref}, {"iris": 1}))
     gateway.table = RouteTable((route,))
     options = {} if door is None else door.options(handshake)

@@ -80,7 +80,7 @@ def test_a_mistake_in_a_backend_is_named(refused: Refused, backend: str, problem
         ("name:\n    split: {a: 1}", "2 routes[0].name: has no value: give one, or remove the key"),
         (
             "name: r\n    split: {a: 1}\n    rules: []",
-            "4 routes[0]: unknown key 'rules' (there are: body_limit, expose_backend, hosts, name, paths, split, timeouts)",
+            "4 routes[0]: unknown key 'rules' (there are: body_limit, expose_backend, half_close, hosts, name, paths, retries, split, timeouts)",
         ),
         (
             "name: a b\n    split: {a: 1}",
@@ -134,4 +134,4 @@ def test_names_are_listed_while_they_are_few() -> None:
     """In order; none is said too."""
     assert listing(["b", "a"]) == " (there are: a, b)"
     assert listing([]) == " (there are: none)"
-    assert listing(map(str, range(9))) == ""
+    assert listing(map(str, range(13))) == ""

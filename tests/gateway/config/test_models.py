@@ -32,7 +32,8 @@ def test_a_minimal_file_has_the_defaults(loaded: Callable[[str], Config]) -> Non
         60.0,
         "abort",
     )
-    assert (route.hosts, route.paths, route.expose_backend) == (None, (PathRule("prefix", b"/"),), False)
+    assert (route.hosts, route.paths) == (None, (PathRule("prefix", b"/"),))
+    assert (route.expose_backend, route.half_close) == (False, False)
 
 
 @pytest.mark.parametrize(

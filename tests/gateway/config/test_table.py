@@ -6,12 +6,15 @@ import pytest
 
 from gateway.backend import Backend, Limits
 from gateway.config import Config, build_table
-from gateway.terms import Timeouts
+from gateway.retries import RetryPolicy
+from gateway.terms import BackendRef, Timeouts
 
 TEXT = """
-defaults: {timeouts: {connect: 1s, response: 1s, idle: 1s, request: 1s}}
+defaults:
+  timeouts: {connect: 1s, response: 1s, idle: 1s, request: 1s}
+  retries: {on: [connect], methods: [GET], body_limit: 1KiB, budget: 10%}
 backends:
-  a: {target: {urls: [http://a]}, timeouts: {response: 2s, idle: 2s}}
+  a: {target: {urls: [http://a]}, timeouts: {response: 2s, idle: 2s}, retries: {on: [503], budget: 50%}}
   b: {target: {urls: [http://b]}}
 routes:
   - name: r
@@ -19,7 +22,9 @@ routes:
     paths: [/v1, {exact: /health}]
     split: {a: 9, b: 1}
     timeouts: {idle: 3s}
+    retries: {on: [], methods: [POST]}
     expose_backend: true
+    half_close: true
   - {name: rest, split: {b: 1}}
 """
 
@@ -36,9 +41,9 @@ def test_a_table_matches_and_splits_as_the_file_says(loaded: Callable[[str], Con
     assert route is not None
     assert (route.name, route.split.weights) == ("r", {"a": 9, "b": 1})
     refs = [route.choose() for _ in range(10)]
-    assert {(ref.backend.name, ref.route, ref.expose_backend) for ref in refs} == {
-        ("a", "r", True),
-        ("b", "r", True),
+    assert {(ref.backend.name, ref.route, ref.expose_backend, ref.half_close) for ref in refs} == {
+        ("a", "r", True, True),
+        ("b", "r", True, True),
     }
     other = table.match(b"other.org", b"/v1/iris")
     assert other is not None
@@ -57,6 +62,14 @@ def test_timeouts_come_from_route_then_backend_then_defaults(loaded: Callable[[s
         "a": Timeouts(connect=1.0, response=2.0, idle=3.0, request=1.0),
         "b": Timeouts(connect=1.0, response=1.0, idle=3.0, request=1.0),
     }
+
+
+def policies(config: Config, route: str) -> dict[str, RetryPolicy]:
+    chosen: list[BackendRef[str]] = [
+        build_table(config, made("a", "b")).routes[route].choose(),
+        *(build_table(config, made("a", "b")).routes[route].split.choose() for _ in range(0)),
+    ]
+    return {ref.backend.name: ref.retries for ref in chosen}
 
 
 def test_the_splits_position_survives_a_reload(loaded: Callable[[str], Config]) -> None:
