@@ -247,7 +247,7 @@ def test_a_refusal_that_has_a_reason_is_told_with_it() -> None:
     backend.suspect(endpoint, 1.0, suspect=True, refusal="it does not speak TLS")
     backend.again(Waiter("w", 1.0, [endpoint]), endpoint, 1.0)
     ((_, error),) = backend.expire(11.0)
-    assert "127.0.0.1:9000 (it does not speak TLS) refused the connection" in error.detail
+    assert "127.0.0.1:9000 (it does not speak TLS) refused or lost the connection" in error.detail
     backend.suspect(endpoint, 12.0, suspect=False)
     assert endpoint.refusal is None
 

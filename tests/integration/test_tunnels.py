@@ -30,6 +30,8 @@ MEGABYTE = 1 << 20
 class Speaker:
     """A pod that is a server of the `websockets` package."""
 
+    trust = None
+
     def __init__(self) -> None:
         self.port = 0
         self.connections: set[ServerConnection] = set()
