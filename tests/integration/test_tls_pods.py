@@ -7,7 +7,7 @@ import pytest
 
 from gateway.backend import Limits
 from gateway.terms import Timeouts
-from gateway.tls import Trust, load_trust
+from gateway.tls import Doorkeeper, Trust, load_trust
 from tests.certificates import Authority
 from tests.eventually import eventually
 from tests.integration.dataplane import Connection, Plane, answering, on_both_loops, running
@@ -193,3 +193,31 @@ async def test_pods_are_held_to_what_changed_from_the_next_connection_on(
         go.set()
         assert (await slow).status == 200
         await eventually(lambda: pod.closed == pod.accepted)
+
+
+@on_both_loops
+async def test_a_tunnel_goes_through_tls_on_both_sides(
+    authority: Authority, door: Doorkeeper, trust: Trust
+) -> None:
+    """And ends at the pod when the client closes."""
+
+    async def handle(connection: Connection) -> None:
+        await connection.head()
+        connection.say(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        connection.say(await connection.exactly(4))
+        await connection.rest()
+
+    async with running(door=door) as plane:
+        pod = await plane.pod(handle, authority.server(), trust)
+        client = await plane.connect(authority.client())
+        offer = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        client.say(b"GET / HTTP/1.1\r\nHost: x\r\n" + offer + key)
+        assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+        client.say(b"ping")
+        assert await client.exactly(4) == b"ping"
+        client.close()
+        await eventually(lambda: pod.closed == 1)
+        await eventually(lambda: plane.codes == {101: 1})
