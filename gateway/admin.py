@@ -130,7 +130,7 @@ class _Pages:
     def __init__(
         self,
         status: Status,
-        backends: Mapping[str, Backend[Any]],
+        backends: Mapping[str, Backend],
         registry: CollectorRegistry,
         hub: StatsHub,
         wanted: Callable[[], Mapping[str, int]],
@@ -198,7 +198,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
 
 def make_app(
     status: Status,
-    backends: Mapping[str, Backend[Any]],
+    backends: Mapping[str, Backend],
     registry: CollectorRegistry,
     hub: StatsHub,
     wanted: Callable[[], Mapping[str, int]] = dict,

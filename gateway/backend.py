@@ -8,7 +8,7 @@ the edge, tells them. Two clocks make the deadlines fair: one runs while a pod i
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
@@ -24,13 +24,11 @@ from gateway.errors import (
 )
 from gateway.stats import BackendStats, Traffic
 
-R = TypeVar("R")
-
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EndpointInfo:
     """One pod as its publisher sees it."""
 
@@ -40,11 +38,11 @@ class EndpointInfo:
     port: int
     ready: bool
     draining: bool = False
-    trust: object = None
+    trust: Any = None
     """What connections to it are held to (a `tls.Trust`); None: they are plain."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoints:
     """All that is known of one Backend's pods at one moment."""
 
@@ -53,7 +51,7 @@ class Endpoints:
     """Why pods cannot start, in words for the person who called; None while they may."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """What a Backend allows. Times are seconds."""
 
@@ -66,12 +64,12 @@ class Limits:
     """A request whose client left keeps its slot until the pod has answered."""
 
 
-@dataclass(slots=True)
-class Verdict(Generic[R]):
+@dataclass
+class Verdict:
     """What a change brought about: who may go on, who may not, which Endpoints are gone or need new connections."""
 
-    granted: list[tuple[Waiter[R], Endpoint]] = field(default_factory=list)
-    refused: list[tuple[Waiter[R], GatewayError]] = field(default_factory=list)
+    granted: list[tuple[Waiter, Endpoint]] = field(default_factory=list)
+    refused: list[tuple[Waiter, GatewayError]] = field(default_factory=list)
     gone: list[Endpoint] = field(default_factory=list)
     """For good."""
     renewed: list[Endpoint] = field(default_factory=list)
@@ -95,13 +93,13 @@ class Stopwatch:
         return self._total if self._since is None else self._total + now - self._since
 
 
-class Backend(Generic[R]):
+class Backend:
     """One scalable set of equal pods, whatever Routes lead to it."""
 
     def __init__(self, name: str, limits: Limits, now: float) -> None:
         self.name = name
         self.limits = limits
-        self.breaker: Breaker[R] = Breaker(limits.concurrency, limits.depth)
+        self.breaker: Breaker = Breaker(limits.concurrency, limits.depth)
         self.activator = Activator()
         self.stats = BackendStats(now)
         self.traffic: dict[str, Traffic] = {}
@@ -139,7 +137,7 @@ class Backend(Generic[R]):
             in_flight.value = value + 1
         return endpoint
 
-    def wait(self, waiter: Waiter[R], now: float) -> None:
+    def wait(self, waiter: Waiter, now: float) -> None:
         """Begin a request in the queue.
 
         Raises GatewayError: queue_full, cannot_start, or backend_removed.
@@ -151,7 +149,7 @@ class Backend(Generic[R]):
         self.stats.begun += 1
         self._queue(waiter, now)
 
-    def again(self, waiter: Waiter[R], endpoint: Endpoint, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+    def again(self, waiter: Waiter, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants.
 
         Raises GatewayError: cannot_start, or backend_removed; then it still holds its slot.
@@ -163,7 +161,7 @@ class Backend(Generic[R]):
         self._queue(waiter, now, first=True)
         return self.grants(now)
 
-    def leave(self, endpoint: Endpoint, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+    def leave(self, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """End a request that held a slot; returns who got it."""
         stats = self.stats
         stats.ended += 1
@@ -171,7 +169,7 @@ class Backend(Generic[R]):
         self.breaker.release(endpoint)
         return self.grants(now) if self.breaker.queued else []
 
-    def give_up(self, waiter: Waiter[R], now: float) -> bool:
+    def give_up(self, waiter: Waiter, now: float) -> bool:
         """End a request that waits, of its own will; False when it waits no more."""
         if not self.breaker.withdraw(waiter):
             return False
@@ -198,9 +196,9 @@ class Backend(Generic[R]):
 
     # -- what changes around it
 
-    def update(self, news: Endpoints, now: float) -> Verdict[R]:
+    def update(self, news: Endpoints, now: float) -> Verdict:
         """Take over what is now known of the pods."""
-        verdict: Verdict[R] = Verdict()
+        verdict: Verdict = Verdict()
         known = {info.uid for info in news.pods}
         for uid in [uid for uid in self.endpoints if uid not in known]:
             endpoint = self.endpoints.pop(uid)
@@ -229,7 +227,7 @@ class Backend(Generic[R]):
 
     def suspect(
         self, endpoint: Endpoint, now: float, *, suspect: bool, refusal: str | None = None
-    ) -> list[tuple[Waiter[R], Endpoint]]:
+    ) -> list[tuple[Waiter, Endpoint]]:
         """An Endpoint refused a connection, and why, or accepts again; returns the grants."""
         endpoint.suspect, endpoint.refusal = suspect, refusal
         if endpoint.uid in self.endpoints:
@@ -237,21 +235,21 @@ class Backend(Generic[R]):
             self._availability(now)
         return self.grants(now)
 
-    def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+    def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Take over new limits: a lowered one stops new grants only; returns the grants of a raised one."""
         self.limits = limits
         self.breaker.limit = limits.concurrency
         self.breaker.depth = limits.depth
         return self.grants(now)
 
-    def remove(self, now: float) -> Verdict[R]:
+    def remove(self, now: float) -> Verdict:
         """The configuration names it no more: what is in flight goes on, nobody waits any longer.
 
         Its Endpoints stay known until nothing is in flight, so that they can be drained; `revive` takes it back.
         """
         self.removed = True
         detail = f"backend {self.name} was removed from the configuration"
-        verdict: Verdict[R] = Verdict(refused=self._refuse_all(now, BACKEND_REMOVED, detail))
+        verdict: Verdict = Verdict(refused=self._refuse_all(now, BACKEND_REMOVED, detail))
         self._start_over("abandoned", now)
         return verdict
 
@@ -259,11 +257,11 @@ class Backend(Generic[R]):
         """The configuration names it again."""
         self.removed = False
 
-    def expire(self, now: float) -> list[tuple[Waiter[R], GatewayError]]:
+    def expire(self, now: float) -> list[tuple[Waiter, GatewayError]]:
         """Take out whoever has waited too long. O(1) when nobody has: the first has waited longest, but for those that were put
         back in front: their time began anew.
         """
-        expired: list[tuple[Waiter[R], GatewayError]] = []
+        expired: list[tuple[Waiter, GatewayError]] = []
         for waiter in self.breaker.waiters():
             error = self._overdue(waiter, now)
             if error is not None:
@@ -278,7 +276,7 @@ class Backend(Generic[R]):
             self._start_over("timeout", now)
         return expired
 
-    def grants(self, now: float) -> list[tuple[Waiter[R], Endpoint]]:
+    def grants(self, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Give free slots to those who wait."""
         granted = self.breaker.grants()
         for waiter, _ in granted:
@@ -295,7 +293,7 @@ class Backend(Generic[R]):
 
     # -- inside
 
-    def _queue(self, waiter: Waiter[R], now: float, *, first: bool = False) -> None:
+    def _queue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
         waiter.served_at = self._served.read(now)
         waiter.starved_at = self._starved.read(now)
         waiter.cold = waiter.cold or self._starting
@@ -303,7 +301,7 @@ class Backend(Generic[R]):
         self.stats.queued.add(1, now)
         self._ask(now)
 
-    def _unqueued(self, waiter: Waiter[R], now: float) -> None:
+    def _unqueued(self, waiter: Waiter, now: float) -> None:
         stats = self.stats
         waited = now - waiter.since
         stats.queued.add(-1, now)
@@ -322,7 +320,7 @@ class Backend(Generic[R]):
         first = self.breaker.first()
         return max(1.0, min(now - first.since, self.limits.queue_timeout)) if first else 1.0
 
-    def _overdue(self, waiter: Waiter[R], now: float) -> GatewayError | None:
+    def _overdue(self, waiter: Waiter, now: float) -> GatewayError | None:
         limits = self.limits
         if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
             detail = f"waited {now - waiter.since:.1f} s for a free slot of backend {self.name}"
@@ -336,12 +334,12 @@ class Backend(Generic[R]):
         detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s"
         return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
 
-    def _unconnected(self, waiter: Waiter[R], now: float) -> GatewayError:
+    def _unconnected(self, waiter: Waiter, now: float) -> GatewayError:
         pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
         detail = f"backend {self.name}: {pods} refused or lost the connection and no other pod became ready in {now - waiter.since:.1f} s"
         return GatewayError(CONNECT_FAILED, detail)
 
-    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter[R], GatewayError]]:
+    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
         waiters = list(self.breaker.waiters())
         for waiter in waiters:
             self.breaker.withdraw(waiter)

@@ -5,7 +5,6 @@ Core: told the time. Keeps the last readings per Backend; an idle Backend costs 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from gateway.backend import Backend
 from gateway.stats import Beat, Stat
@@ -22,7 +21,7 @@ class BeatMaker:
         self._last = now
         self._readings: dict[str, Reading] = {}
 
-    def beat(self, backends: Iterable[Backend[Any]], now: float) -> Beat:
+    def beat(self, backends: Iterable[Backend], now: float) -> Beat:
         """All busy Backends' Stats since the last beat, and every draining Endpoint."""
         self.seq += 1
         duration, self._last = now - self._last, now
@@ -39,12 +38,12 @@ class BeatMaker:
                 draining[backend.name] = marked
         return Beat(self.gateway, self.seq, duration, stats, draining)
 
-    def nudge(self, backend: Backend[Any]) -> Beat:
+    def nudge(self, backend: Backend) -> Beat:
         """One Backend's counts of this moment, for a decision at once."""
         stat = Stat(in_flight=backend.in_flight, queued=backend.breaker.queued, endpoints=_busy(backend))
         return Beat(self.gateway, self.seq, 0.0, {backend.name: stat}, nudge=True)
 
-    def _stat(self, backend: Backend[Any], last: Mapping[str, Reading], now: float) -> Stat | None:
+    def _stat(self, backend: Backend, last: Mapping[str, Reading], now: float) -> Stat | None:
         new = _read(backend, now)
         old = last.get(backend.name, (0.0, 0.0, 0, 0, 0, 0.0))
         self._readings[backend.name] = new
@@ -67,7 +66,7 @@ class BeatMaker:
         return f"<BeatMaker {self.gateway} seq={self.seq}>"
 
 
-def _read(backend: Backend[Any], now: float) -> Reading:
+def _read(backend: Backend, now: float) -> Reading:
     stats = backend.stats
     return (
         stats.in_flight.total(now),
@@ -79,5 +78,5 @@ def _read(backend: Backend[Any], now: float) -> Reading:
     )
 
 
-def _busy(backend: Backend[Any]) -> dict[str, int]:
+def _busy(backend: Backend) -> dict[str, int]:
     return {endpoint.uid: endpoint.in_flight for endpoint in backend.endpoints.values() if endpoint.in_flight}

@@ -12,9 +12,9 @@ order in which they came into it, which makes ties round robin. `backend` owns a
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Protocol
 
-R = TypeVar("R")
+from gateway.errors import GatewayError
 
 
 class Endpoint:
@@ -61,12 +61,19 @@ class Endpoint:
         return f"<Endpoint {self.uid} {self.host}:{self.port} in_flight={self.in_flight} {'+'.join(marks) or 'not ready'}>"
 
 
-class Waiter(Generic[R]):
+class Seeker(Protocol):
+    """Who wants an Endpoint: an Exchange."""
+
+    def granted(self, endpoint: Endpoint, now: float) -> None: ...
+    def refused(self, error: GatewayError) -> None: ...
+
+
+class Waiter:
     """A queued request, as the queue needs to know it."""
 
     __slots__ = ("avoid", "cold", "request", "served_at", "since", "starved_at")
 
-    def __init__(self, request: R, since: float, avoid: Collection[Endpoint] = ()) -> None:
+    def __init__(self, request: Seeker, since: float, avoid: Collection[Endpoint] = ()) -> None:
         self.request = request
         """Whom the grant is for; handed back untouched."""
         self.since = since
@@ -82,7 +89,7 @@ class Waiter(Generic[R]):
         return f"<Waiter {self.request!r} since={self.since:.3f}{' cold' if self.cold else ''}>"
 
 
-class Breaker(Generic[R]):
+class Breaker:
     """Slots per Endpoint and one queue for all of them."""
 
     def __init__(self, limit: int, depth: int) -> None:
@@ -92,7 +99,7 @@ class Breaker(Generic[R]):
         self.available = 0
         self._rows: list[OrderedDict[Endpoint, None]] = [OrderedDict()]
         self._lowest = 0
-        self._queue: OrderedDict[Waiter[R], None] = OrderedDict()
+        self._queue: OrderedDict[Waiter, None] = OrderedDict()
 
     # -- slots
 
@@ -153,13 +160,13 @@ class Breaker(Generic[R]):
     def full(self) -> bool:
         return len(self._queue) >= self.depth
 
-    def enqueue(self, waiter: Waiter[R], *, first: bool = False) -> None:
+    def enqueue(self, waiter: Waiter, *, first: bool = False) -> None:
         """Let it wait, behind the others or, when it has waited before, in front of them. Minding `full` is the caller's."""
         self._queue[waiter] = None
         if first:
             self._queue.move_to_end(waiter, last=False)
 
-    def withdraw(self, waiter: Waiter[R]) -> bool:
+    def withdraw(self, waiter: Waiter) -> bool:
         """Take a waiter out; False when it had left already."""
         try:
             del self._queue[waiter]
@@ -167,16 +174,16 @@ class Breaker(Generic[R]):
             return False
         return True
 
-    def first(self) -> Waiter[R] | None:
+    def first(self) -> Waiter | None:
         """The one that waits longest."""
         return next(iter(self._queue), None)
 
-    def waiters(self) -> Iterator[Waiter[R]]:
+    def waiters(self) -> Iterator[Waiter]:
         return iter(self._queue)
 
-    def grants(self) -> list[tuple[Waiter[R], Endpoint]]:
+    def grants(self) -> list[tuple[Waiter, Endpoint]]:
         """Give free slots to waiters, first come first served, until either runs out."""
-        granted: list[tuple[Waiter[R], Endpoint]] = []
+        granted: list[tuple[Waiter, Endpoint]] = []
         while self._queue:
             waiter = next(iter(self._queue))
             endpoint = self._take(waiter.avoid)

@@ -11,6 +11,7 @@ import errno
 from math import inf
 from typing import TYPE_CHECKING
 
+from gateway.backend import Backend
 from gateway.bodies import HELD_MOST
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import (
@@ -22,7 +23,7 @@ from gateway.errors import (
     GatewayError,
     Reason,
 )
-from gateway.gateway import Gateway, ModelBackend, Seeker
+from gateway.gateway import Gateway
 from gateway.http1 import RequestHead, ResponseHead, capabilities, problem
 from gateway.pool import ConnectionPool
 from gateway.retries import Failure
@@ -51,8 +52,8 @@ class Exchange(Retrying):
         self._begun = gateway.now()
         self._timeouts = gateway.timeouts
         self._traffic: Traffic = gateway.unrouted
-        self._backend: ModelBackend | None = None
-        self._ref: BackendRef[Seeker] | None = None
+        self._backend: Backend | None = None
+        self._ref: BackendRef | None = None
         # The request's body
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -62,7 +63,7 @@ class Exchange(Retrying):
         self._trailers: list[bytes] = []
         self._request_done = False
         # Where it stands: waiting, dialling, or sent
-        self._waiter: Waiter[Seeker] | None = None
+        self._waiter: Waiter | None = None
         self._endpoint: Endpoint | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._pod: PodStream | None = None
@@ -255,10 +256,10 @@ class Exchange(Retrying):
         if client is not None:
             client.respond(capabilities(), b"", [], self._extra(), ended=True)
 
-    def _wait(self, backend: ModelBackend, now: float) -> None:
+    def _wait(self, backend: Backend, now: float) -> None:
         if not self._weigh():
             return
-        self._waiter = waiter = Waiter[Seeker](self, now)
+        self._waiter = waiter = Waiter(self, now)
         try:
             backend.wait(waiter, now)
         except GatewayError as error:

@@ -28,13 +28,6 @@ from gateway.timers import TimerWheel
 logger = logging.getLogger(__name__)
 
 
-class Seeker(Protocol):
-    """Who wants an Endpoint: an Exchange."""
-
-    def granted(self, endpoint: Endpoint, now: float) -> None: ...
-    def refused(self, error: GatewayError) -> None: ...
-
-
 class Client(Protocol):
     """An open connection from a client."""
 
@@ -45,9 +38,6 @@ class Client(Protocol):
         """Close it whatever it does."""
 
 
-ModelBackend = Backend[Seeker]
-
-
 class Gateway:
     """The state of one gateway process."""
 
@@ -55,9 +45,9 @@ class Gateway:
         self.loop = loop
         self.now = loop.time
         self.wheel = TimerWheel(loop.time())
-        self.table: RouteTable[BackendRef[Seeker]] = RouteTable(())
-        self.backends: dict[str, ModelBackend] = {}
-        self.retiring: dict[str, ModelBackend] = {}
+        self.table: RouteTable[BackendRef] = RouteTable(())
+        self.backends: dict[str, Backend] = {}
+        self.retiring: dict[str, Backend] = {}
         """Removed from the configuration, with requests still in flight, or waiting for another try."""
         self.timeouts = Timeouts()
         """What holds until a Route is known."""
@@ -74,8 +64,8 @@ class Gateway:
         self.turned_away: set[object] = set()
         """Connections beyond the limits that may still read why."""
         self.draining = False
-        self.on_nudge: Callable[[ModelBackend], None] = _nobody
-        self.on_suspect: Callable[[ModelBackend, Endpoint], None] = _nobody
+        self.on_nudge: Callable[[Backend], None] = _nobody
+        self.on_suspect: Callable[[Backend, Endpoint], None] = _nobody
         self._reporter = Reporter()
         self._ids = 0
         self._id_prefix = os.urandom(8).hex().encode() + b"-"
@@ -100,13 +90,13 @@ class Gateway:
         pool: ConnectionPool = endpoint.pool
         return pool
 
-    def waits(self, backend: ModelBackend) -> None:
+    def waits(self, backend: Backend) -> None:
         """A request has begun to wait, or nothing is left to serve those who do: tell the autoscalers if it is time."""
         if backend.nudge_due:
             backend.nudge_due = False
             self.on_nudge(backend)
 
-    def suspect(self, backend: ModelBackend, endpoint: Endpoint, refusal: str | None = None) -> None:
+    def suspect(self, backend: Backend, endpoint: Endpoint, refusal: str | None = None) -> None:
         """An Endpoint refused a connection, and why: it gets nothing new until a probe gets through."""
         if endpoint.suspect:
             return
@@ -114,12 +104,12 @@ class Gateway:
         self.waits(backend)
         self.on_suspect(backend, endpoint)
 
-    def trust(self, backend: ModelBackend, endpoint: Endpoint) -> None:
+    def trust(self, backend: Backend, endpoint: Endpoint) -> None:
         """It accepts connections again."""
         now = self.now()
         self.hand_out(backend.suspect(endpoint, now, suspect=False), now)
 
-    def hand_out(self, granted: Iterable[tuple[Waiter[Seeker], Endpoint]], now: float) -> None:
+    def hand_out(self, granted: Iterable[tuple[Waiter, Endpoint]], now: float) -> None:
         for waiter, endpoint in granted:
             waiter.request.granted(endpoint, now)
 
@@ -129,7 +119,7 @@ class Gateway:
             for line in self._reporter.lines(error, backend, request_id, self.now()):
                 logger.warning("%s", line)
 
-    def apply(self, backend: ModelBackend, verdict: Verdict[Seeker]) -> None:
+    def apply(self, backend: Backend, verdict: Verdict) -> None:
         """Tell everyone what a change of a Backend meant for them."""
         for endpoint in (*verdict.gone, *verdict.renewed):
             if endpoint.pool is not None:

@@ -146,7 +146,7 @@ class _One(Collector):
 class Sources:
     """Where the gateway's numbers are. All are read on the event loop, at each scrape."""
 
-    backends: Mapping[str, Backend[Any]]
+    backends: Mapping[str, Backend]
     unrouted: Traffic
     """Requests that met no Route."""
     connections: Callable[[], int]
@@ -191,12 +191,12 @@ class GatewayCollector(Collector):
         yield seconds("tidegate_response_start_seconds", text, lambda item: item.response_start)
 
     def _backends(self) -> Iterator[Metric]:
-        def one(name: str, text: str, kind: str, read: Callable[[Backend[Any]], float | Histogram]) -> Metric:
+        def one(name: str, text: str, kind: str, read: Callable[[Backend], float | Histogram]) -> Metric:
             rows = lambda: (((b.name,), read(b)) for b in self._each_backend())  # noqa: E731
             return Family(name, text, kind, ("backend",), rows)
 
         def by(
-            name: str, text: str, kind: str, label: str, read: Callable[[Backend[Any]], Mapping[str, int]]
+            name: str, text: str, kind: str, label: str, read: Callable[[Backend], Mapping[str, int]]
         ) -> Metric:
             return Family(name, text, kind, ("backend", label), lambda: self._by_backend(read))
 
@@ -244,7 +244,7 @@ class GatewayCollector(Collector):
 
     # Others run between two rows: what they may change while it is read is copied.
 
-    def _each_backend(self) -> list[Backend[Any]]:
+    def _each_backend(self) -> list[Backend]:
         return list(self._sources.backends.values())
 
     def _traffic(self) -> Iterator[Traffic]:
@@ -257,7 +257,7 @@ class GatewayCollector(Collector):
             for key, count in list(read(item).items()):
                 yield (item.route, item.backend, str(key)), count
 
-    def _by_backend(self, read: Callable[[Backend[Any]], Mapping[str, int]]) -> Iterator[Row]:
+    def _by_backend(self, read: Callable[[Backend], Mapping[str, int]]) -> Iterator[Row]:
         for backend in self._each_backend():
             for key, count in list(read(backend).items()):
                 yield (backend.name, key), count
@@ -266,7 +266,7 @@ class GatewayCollector(Collector):
         return f"<GatewayCollector of {len(self._sources.backends)} backends>"
 
 
-def _endpoint_states(backend: Backend[Any]) -> dict[str, int]:
+def _endpoint_states(backend: Backend) -> dict[str, int]:
     states = {"ready": 0, "draining": 0, "suspect": 0, "not_ready": 0}
     for endpoint in backend.endpoints.values():
         states[_endpoint_state(endpoint)] += 1

@@ -8,7 +8,6 @@ connection was lost, `exchange` asks and acts; nothing here sends anything.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from gateway.backend import Backend
 from gateway.breaker import Endpoint
@@ -69,7 +68,7 @@ class Tries:
         "fresh",
     )
 
-    def __init__(self, backend: Backend[Any], policy: RetryPolicy) -> None:
+    def __init__(self, backend: Backend, policy: RetryPolicy) -> None:
         self._backend = backend
         self._policy = policy
         self.failed: list[Endpoint] = []

@@ -14,8 +14,8 @@ from gateway.errors import CONNECT_FAILED, GatewayError
 from gateway.retries import Failure, Tries
 
 if TYPE_CHECKING:
+    from gateway.backend import Backend
     from gateway.breaker import Endpoint
-    from gateway.gateway import ModelBackend, Seeker
     from gateway.streams import PodStream
     from gateway.terms import BackendRef
 
@@ -25,10 +25,10 @@ class Retrying(Bodies):
 
     __slots__ = ("_backend", "_endpoint", "_kept", "_pod", "_ref", "_tries", "_waiter")
 
-    _ref: "BackendRef[Seeker] | None"
-    _backend: "ModelBackend | None"
+    _ref: "BackendRef | None"
+    _backend: "Backend | None"
     _endpoint: "Endpoint | None"
-    _waiter: "Waiter[Seeker] | None"
+    _waiter: "Waiter | None"
     _pod: "PodStream | None"
     _kept: bool
     """All of the body that was sent is still held."""
@@ -103,7 +103,7 @@ class Retrying(Bodies):
         assert endpoint is not None  # noqa: S101
         assert tries is not None  # noqa: S101
         now = self._gateway.now()
-        waiter: Waiter[Seeker] = Waiter(self, now, tries.failed)
+        waiter: Waiter = Waiter(self, now, tries.failed)
         try:
             granted = backend.again(waiter, endpoint, now)
         except GatewayError as error:

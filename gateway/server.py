@@ -42,7 +42,7 @@ from gateway.credentials import Keeper
 from gateway.downstream import Downstream
 from gateway.endpoints import EndpointInfo, Endpoints, Feed, Prober
 from gateway.forwarded import ForwardedPolicy
-from gateway.gateway import Gateway, ModelBackend
+from gateway.gateway import Gateway
 from gateway.http1 import HeadLimits
 from gateway.lag import LagWatcher
 from gateway.metrics import GatewayCollector, Sources
@@ -230,7 +230,7 @@ class Server:
         self.gateway.retiring[name] = backend
         self.gateway.apply(backend, backend.remove(now))
 
-    def _on_news(self, backend: ModelBackend, news: Endpoints) -> None:
+    def _on_news(self, backend: Backend, news: Endpoints) -> None:
         self.gateway.apply(backend, backend.update(news, self.gateway.now()))
 
     async def _watch(self) -> None:
@@ -323,11 +323,11 @@ class Server:
         backends = [*self.gateway.backends.values(), *retiring.values()]
         self.hub.publish(self._beats.beat(backends, now))
 
-    def _nudge(self, backend: ModelBackend) -> None:
+    def _nudge(self, backend: Backend) -> None:
         # In a turn of its own: deciding is no part of handling the request that asked for it.
         self._loop.call_soon(lambda: self.hub.publish(self._beats.nudge(backend)))
 
-    def _suspect(self, backend: ModelBackend, endpoint: Endpoint) -> None:
+    def _suspect(self, backend: Backend, endpoint: Endpoint) -> None:
         where = f"{backend.name}: {endpoint.host}:{endpoint.port}"
         why = f" ({endpoint.refusal})" if endpoint.refusal else ""
         logger.warning("%s refuses connections%s: it gets no requests until it accepts again", where, why)
@@ -341,7 +341,7 @@ class Server:
         )
 
     @staticmethod
-    def _close_pools(backend: ModelBackend) -> None:
+    def _close_pools(backend: Backend) -> None:
         for endpoint in backend.endpoints.values():
             if endpoint.pool is not None:
                 endpoint.pool.close()

@@ -112,7 +112,7 @@ class Status:
 
 
 def state_pieces(
-    status: Status, backends: Mapping[str, Backend[Any]], wanted: Mapping[str, int], now: float
+    status: Status, backends: Mapping[str, Backend], wanted: Mapping[str, int], now: float
 ) -> Iterator[str]:
     """The JSON text of `/v1/state`. Each Backend is as it is when its piece is made; one that comes later is left out."""
     head = json.dumps(_head(status, now)).removesuffix("}")
@@ -183,12 +183,12 @@ def _path(rule: PathRule) -> str | dict[str, str]:
     return text if rule.kind == "prefix" else {rule.kind: text}
 
 
-def _entry(backend: Backend[Any], wanted: int | None, now: float) -> tuple[str, int]:
+def _entry(backend: Backend, wanted: int | None, now: float) -> tuple[str, int]:
     view = json.dumps(backend_view(backend, wanted, now))
     return f"{json.dumps(backend.name)}: {view}", 1 + len(backend.endpoints)
 
 
-def backend_view(backend: Backend[Any], wanted: int | None, now: float) -> dict[str, Any]:
+def backend_view(backend: Backend, wanted: int | None, now: float) -> dict[str, Any]:
     """One Backend as `/v1/state` shows it; `wanted` is the autoscaler's count of replicas, where it is known."""
     return {
         "endpoints": [
@@ -213,12 +213,12 @@ def backend_view(backend: Backend[Any], wanted: int | None, now: float) -> dict[
     }
 
 
-def ready_replicas(backend: Backend[Any]) -> int:
+def ready_replicas(backend: Backend) -> int:
     """Pods that a request may go to: ready, to stay, and accepting connections."""
     return sum(endpoint.available for endpoint in backend.endpoints.values())
 
 
-def starting_for(backend: Backend[Any], now: float) -> float | None:
+def starting_for(backend: Backend, now: float) -> float | None:
     """Seconds since somebody began to wait for a start; None while nobody does."""
     began = backend.activator.began
     return None if began is None else round(max(0.0, now - began), 3)
@@ -260,7 +260,7 @@ class Snapshot:
     """Backends that have no row."""
 
 
-def snapshot(status: Status, backends: Mapping[str, Backend[Any]], now: float) -> Snapshot:
+def snapshot(status: Status, backends: Mapping[str, Backend], now: float) -> Snapshot:
     """The gateway at this moment, its first MAX_ROWS Backends in detail."""
     weights: dict[str, list[tuple[str, int]]] = {}
     for route in status.routes.values():
@@ -279,7 +279,7 @@ def snapshot(status: Status, backends: Mapping[str, Backend[Any]], now: float) -
     )
 
 
-def _row(backend: Backend[Any], weights: Iterable[tuple[str, int]], now: float) -> Row:
+def _row(backend: Backend, weights: Iterable[tuple[str, int]], now: float) -> Row:
     durations = [traffic.duration.counts for traffic in backend.traffic.values()]
     return Row(
         backend.name,

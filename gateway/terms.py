@@ -5,16 +5,13 @@ the Route's own settings, the Backend's and the defaults; a Route's Split hands 
 """
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 from gateway.backend import Backend
 from gateway.retries import RetryPolicy
 from gateway.stats import Traffic
 
-R = TypeVar("R")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeouts:
     """Seconds that an Exchange may take for each step once its Route is known; 0.0: no limit."""
 
@@ -27,11 +24,11 @@ class Timeouts:
     """From the request's head to the response's last byte."""
 
 
-@dataclass(slots=True, eq=False)
-class BackendRef(Generic[R]):
+@dataclass(eq=False)
+class BackendRef:
     """One Backend as one Route refers to it."""
 
-    backend: Backend[R]
+    backend: Backend
     route: str
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: RetryPolicy = field(default_factory=RetryPolicy)

@@ -17,7 +17,7 @@ import h11
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Endpoint
 from gateway.downstream import Downstream
-from gateway.gateway import Gateway, ModelBackend
+from gateway.gateway import Gateway
 from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
 from gateway.terms import BackendRef, Timeouts
@@ -349,7 +349,7 @@ class World:
     ) -> None:
         self.loop = Loop()
         self.gateway = Gateway(self.loop)  # type: ignore[arg-type]
-        self.backend: ModelBackend = Backend("iris", limits or Limits(), self.loop.now)
+        self.backend: Backend = Backend("iris", limits or Limits(), self.loop.now)
         self.gateway.backends["iris"] = self.backend
         self.ref = BackendRef(
             self.backend, "iris", timeouts or Timeouts(), retries or RetryPolicy(), expose_backend=expose
@@ -366,7 +366,7 @@ class World:
             for _ in range(idle):
                 self.connect(pod)
 
-    def _on_nudge(self, _backend: ModelBackend) -> None:
+    def _on_nudge(self, _backend: Backend) -> None:
         self.nudges += 1
 
     @property

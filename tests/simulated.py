@@ -101,7 +101,7 @@ class SimulatedGateway:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         limits = Limits(concurrency, depth=1000)
-        self.backend: Backend[asyncio.Future[Endpoint]] = Backend(backend, limits, self._loop.time())
+        self.backend: Backend = Backend(backend, limits, self._loop.time())
         self.answered = 0
         self.killed: list[Endpoint] = []
         """Pods that went while they had requests; there shall be none."""
@@ -143,7 +143,7 @@ class SimulatedGateway:
         self._hand_out(verdict.granted)
         self._nudge()
 
-    def _hand_out(self, granted: list[tuple[Waiter[asyncio.Future[Endpoint]], Endpoint]]) -> None:
+    def _hand_out(self, granted: list[tuple[Waiter, Endpoint]]) -> None:
         for waiter, endpoint in granted:
             waiter.request.set_result(endpoint)
 

@@ -10,16 +10,16 @@ from gateway.config.models import Timeouts as DefaultTimeouts
 from gateway.config.retries import Retries
 from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
-from gateway.terms import BackendRef, R, Timeouts
+from gateway.terms import BackendRef, Timeouts
 
 _STEPS = ("connect", "response", "idle", "request")
 
 
 def build_table(
     config: Config,
-    backends: Mapping[str, Backend[R]],
-    previous: RouteTable[BackendRef[R]] | None = None,
-) -> RouteTable[BackendRef[R]]:
+    backends: Mapping[str, Backend],
+    previous: RouteTable[BackendRef] | None = None,
+) -> RouteTable[BackendRef]:
     """The table of `config` over the objects in `backends`, which must hold every Backend that a Route names.
 
     Splits go on from `previous` where names and shares are the same. It touches nothing that lives on the event loop, so
@@ -28,12 +28,12 @@ def build_table(
     return RouteTable((_route(config, route, backends) for route in config.routes), previous)
 
 
-def _route(config: Config, route: RouteConfig, backends: Mapping[str, Backend[R]]) -> Route[BackendRef[R]]:
+def _route(config: Config, route: RouteConfig, backends: Mapping[str, Backend]) -> Route[BackendRef]:
     refs = {name: _ref(config, route, name, backends[name]) for name in route.split}
     return Route(route.name, Split(refs, route.split), hosts=route.hosts or (), paths=route.paths)
 
 
-def _ref(config: Config, route: RouteConfig, name: str, backend: Backend[R]) -> BackendRef[R]:
+def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> BackendRef:
     return BackendRef(
         backend,
         route.name,

@@ -45,7 +45,7 @@ def test_a_match(benchmark: Any, routes: int, target: bytes) -> None:
 @pytest.mark.parametrize("endpoints", [1, 100, 5_000])
 def test_a_slot(benchmark: Any, endpoints: int) -> None:
     """Taken, and given back."""
-    backend: Backend[Any] = Backend("iris", Limits(concurrency=8), 0.0)
+    backend: Backend = Backend("iris", Limits(concurrency=8), 0.0)
     pods = tuple(EndpointInfo(f"pod-{n}", "127.0.0.1", 9000 + n, ready=True) for n in range(endpoints))
     backend.update(Endpoints(pods), 0.0)
 

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.backend import Backend, Limits
 from gateway.config import ConfigError, build_table, check_role, load
 
 pytestmark = pytest.mark.filterwarnings(
@@ -45,7 +46,7 @@ def loads_or_says_why(path: Path, content: bytes) -> None:
         assert lines
         assert all(line.startswith(str(path)) and len(line.splitlines()) == 1 for line in lines)
     else:
-        build_table(config, dict.fromkeys(config.backends, ""))
+        build_table(config, {name: Backend(name, Limits(), 0.0) for name in config.backends})
         check_role(config, "up")
 
 

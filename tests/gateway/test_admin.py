@@ -6,7 +6,6 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -32,7 +31,7 @@ class Admin:
         self.status = Status("gw-1", "1.2.3", 0.0, "config/demo.yaml")
         self.hub = StatsHub()
         self.wanted = {"iris-v1": 5}
-        backend: Backend[Any] = Backend("iris-v1", Limits(), 0.0)
+        backend: Backend = Backend("iris-v1", Limits(), 0.0)
         backend.update(Endpoints((EndpointInfo("pod", "127.0.0.1", 9000, ready=True),)), 0.0)
         self.backends = {"iris-v1": backend}
         registry = CollectorRegistry()

@@ -20,25 +20,25 @@ def pods(*uids: str, cannot_start: str | None = None) -> Endpoints:
     return Endpoints(tuple(map(info, uids)), cannot_start)
 
 
-def backend_with(*uids: str, **limits: Any) -> Backend[str]:
-    backend: Backend[str] = Backend("iris", Limits(**{"concurrency": 1, **limits}), 0.0)
+def backend_with(*uids: str, **limits: Any) -> Backend:
+    backend: Backend = Backend("iris", Limits(**{"concurrency": 1, **limits}), 0.0)
     backend.update(pods(*uids), 0.0)
     return backend
 
 
-def enter(backend: Backend[str], now: float = 0.0) -> Endpoint:
+def enter(backend: Backend, now: float = 0.0) -> Endpoint:
     endpoint = backend.enter(now)
     assert endpoint is not None
     return endpoint
 
 
-def wait(backend: Backend[str], name: str, now: float = 0.0) -> Waiter[str]:
+def wait(backend: Backend, name: str, now: float = 0.0) -> Waiter:
     waiter = Waiter(name, now)
     backend.wait(waiter, now)
     return waiter
 
 
-def slugs(refused: list[tuple[Waiter[str], GatewayError]]) -> list[tuple[str, str]]:
+def slugs(refused: list[tuple[Waiter, GatewayError]]) -> list[tuple[str, str]]:
     return [(waiter.request, error.reason.slug) for waiter, error in refused]
 
 
@@ -48,16 +48,14 @@ class BackendLaws(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.backend: Backend[int] = Backend("iris", Limits(2, 3, 5.0, 8.0), 0.0)
+        self.backend: Backend = Backend("iris", Limits(2, 3, 5.0, 8.0), 0.0)
         self.known: dict[str, EndpointInfo] = {}
         self.open: list[Endpoint] = []
-        self.waiting: dict[Waiter[int], None] = {}
+        self.waiting: dict[Waiter, None] = {}
         self.gone: set[int] = set()
         self.begun = self.ended = self.waits = 0
 
-    def _settle(
-        self, granted: list[tuple[Waiter[int], Endpoint]], refused: list[tuple[Waiter[int], Any]] = ()
-    ) -> None:  # type: ignore[assignment]
+    def _settle(self, granted: list[tuple[Waiter, Endpoint]], refused: list[tuple[Waiter, Any]] = ()) -> None:  # type: ignore[assignment]
         for waiter, endpoint in granted:
             del self.waiting[waiter]
             self.open.append(endpoint)
@@ -375,7 +373,7 @@ def test_a_removed_backend_refuses_waiters_and_newcomers_and_lets_the_rest_finis
     backend = backend_with("a")
     endpoint = enter(backend)
     wait(backend, "w")
-    verdict: Verdict[str] = backend.remove(1.0)
+    verdict: Verdict = backend.remove(1.0)
     assert slugs(verdict.refused) == [("w", "backend_removed")]
     with pytest.raises(GatewayError, match="removed"):
         wait(backend, "x", 1.0)

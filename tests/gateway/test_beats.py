@@ -12,13 +12,13 @@ def pods(*names: str, draining: bool = False) -> Endpoints:
     )
 
 
-def served(name: str = "iris", concurrency: int = 1) -> Backend[str]:
-    backend: Backend[str] = Backend(name, Limits(concurrency=concurrency), 0.0)
+def served(name: str = "iris", concurrency: int = 1) -> Backend:
+    backend: Backend = Backend(name, Limits(concurrency=concurrency), 0.0)
     backend.update(pods(f"{name}-pod"), 0.0)
     return backend
 
 
-def enter(backend: Backend[str], now: float) -> Endpoint:
+def enter(backend: Backend, now: float) -> Endpoint:
     endpoint = backend.enter(now)
     assert endpoint is not None
     return endpoint
@@ -102,7 +102,7 @@ def test_a_draining_endpoint_is_named_until_it_is_gone() -> None:
 def test_a_nudge_tells_this_moment_and_takes_nothing_from_the_next_beat() -> None:
     """It carries counts only, with the last beat's number."""
     maker = BeatMaker("g", 0.0)
-    backend: Backend[str] = Backend("iris", Limits(), 0.0)
+    backend: Backend = Backend("iris", Limits(), 0.0)
     maker.beat([backend], 1.0)
     backend.wait(Waiter("first", 1.25), 1.25)
     assert maker.nudge(backend) == Beat("g", 1, 0.0, {"iris": Stat(queued=1)}, nudge=True)

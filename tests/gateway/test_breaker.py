@@ -16,8 +16,8 @@ def ready(uid: str, in_flight: int = 0) -> Endpoint:
     return endpoint
 
 
-def breaker_of(*endpoints: Endpoint, limit: int = 1, depth: int = 10) -> Breaker[str]:
-    breaker: Breaker[str] = Breaker(limit, depth)
+def breaker_of(*endpoints: Endpoint, limit: int = 1, depth: int = 10) -> Breaker:
+    breaker: Breaker = Breaker(limit, depth)
     for endpoint in endpoints:
         breaker.update(endpoint)
     return breaker
@@ -28,11 +28,11 @@ class BreakerLaws(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.breaker: Breaker[int] = Breaker(2, 5)
+        self.breaker: Breaker = Breaker(2, 5)
         self.endpoints: list[Endpoint] = []
         self.held: list[Endpoint] = []
-        self.line: list[Waiter[int]] = []
-        self.left: list[Waiter[int]] = []
+        self.line: list[Waiter] = []
+        self.left: list[Waiter] = []
         self.before: dict[Endpoint, int] = {}
         self.arrivals = 0
 

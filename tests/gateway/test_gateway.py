@@ -5,7 +5,7 @@ import pytest
 from gateway.backend import Limits
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import GatewayError
-from gateway.gateway import Gateway, Seeker
+from gateway.gateway import Gateway
 from tests.fakes import Loop, World
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -88,7 +88,7 @@ def test_whoever_waits_at_a_removed_backend_is_answered_in_the_end() -> None:
     gateway.retiring[backend.name] = backend
     gateway.apply(backend, backend.remove(world.loop.now))
     endpoint = world.endpoint(world.pod)
-    waiter = Waiter[Seeker](Answered(), world.loop.now, [endpoint])
+    waiter = Waiter(Answered(), world.loop.now, [endpoint])
     extra = backend.endpoints[endpoint.uid]
     backend.breaker.enqueue(waiter)
     backend.stats.queued.add(1, world.loop.now)

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import time
-from typing import Any
 
 import pytest
 from rich.console import Console, ConsoleDimensions
@@ -28,7 +27,7 @@ class World:
     """A small gateway: one route over two Backends."""
 
     def __init__(self, *names: str) -> None:
-        self.backends: dict[str, Backend[Any]] = {
+        self.backends: dict[str, Backend] = {
             name: Backend(name, Limits(2), 0.0) for name in names or ("iris-v1", "iris-v2")
         }
         weights = {name: 90 if n == 0 else 10 for n, name in enumerate(self.backends)}
@@ -157,7 +156,7 @@ def test_more_routes_than_fit_are_counted() -> None:
 
 
 def curl(path: PathRule, *hosts: bytes, listen: str = "0.0.0.0:8080") -> str:
-    backends: dict[str, Backend[Any]] = {"b": Backend("b", Limits(), 0.0)}
+    backends: dict[str, Backend] = {"b": Backend("b", Limits(), 0.0)}
     ((name, line),) = curl_lines([Route("r", Split(backends, {"b": 1}), hosts, (path,))], listen)
     assert name == "r"
     return line
@@ -165,7 +164,7 @@ def curl(path: PathRule, *hosts: bytes, listen: str = "0.0.0.0:8080") -> str:
 
 def test_a_gateway_with_tls_is_called_by_https() -> None:
     """Its certificate is hardly for 127.0.0.1, so curl does not look at it."""
-    backends: dict[str, Backend[Any]] = {"b": Backend("b", Limits(), 0.0)}
+    backends: dict[str, Backend] = {"b": Backend("b", Limits(), 0.0)}
     route = Route("r", Split(backends, {"b": 1}), (), (MODEL,))
     ((_, line),) = curl_lines([route], "0.0.0.0:8443", secure=True)
     assert line == "curl -k https://127.0.0.1:8443/v1/models/iris"
@@ -220,7 +219,7 @@ def test_a_curl_line_has_a_path_that_the_route_takes(rule: PathRule, path: str |
 
 def test_what_curl_lines_ask_for_is_routed() -> None:
     """The table itself finds the route by the line's host and path."""
-    backends: dict[str, Backend[Any]] = {"b": Backend("b", Limits(), 0.0)}
+    backends: dict[str, Backend] = {"b": Backend("b", Limits(), 0.0)}
     split = Split(backends, {"b": 1})
     routes = [
         Route("plain", split, (), (MODEL,)),

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Metric, generate_latest
@@ -21,7 +20,7 @@ class World:
     """A gateway's numbers and the registry that shows them."""
 
     def __init__(self) -> None:
-        self.backends: dict[str, Backend[Any]] = {}
+        self.backends: dict[str, Backend] = {}
         self.unrouted = Traffic("", "")
         self.reloads = {"ok": 1, "failed": 0}
         self.lag = Histogram((0.001, 0.01))
@@ -44,8 +43,8 @@ class World:
         self.collector = GatewayCollector(sources)
         self.registry.register(self.collector)
 
-    def backend(self, name: str = "iris-v1", pods: int = 0, concurrency: int = 0) -> Backend[Any]:
-        made: Backend[Any] = Backend(name, Limits(concurrency), 0.0)
+    def backend(self, name: str = "iris-v1", pods: int = 0, concurrency: int = 0) -> Backend:
+        made: Backend = Backend(name, Limits(concurrency), 0.0)
         infos = [EndpointInfo(f"{name}-{n}", "127.0.0.1", 9000 + n, ready=True) for n in range(pods)]
         made.update(Endpoints(tuple(infos)), 0.0)
         self.backends[name] = made

@@ -14,8 +14,8 @@ from gateway.retries import IDEMPOTENT, REFUSED_MOST, Failure, RetryPolicy, Trie
 NOTHING = RetryPolicy(on=frozenset())
 
 
-def backend_of(pods: int, limit: int = 0) -> Backend[Any]:
-    backend: Backend[Any] = Backend("iris", Limits(concurrency=limit), 0.0)
+def backend_of(pods: int, limit: int = 0) -> Backend:
+    backend: Backend = Backend("iris", Limits(concurrency=limit), 0.0)
     infos = (EndpointInfo(f"pod-{n}", "127.0.0.1", 9000 + n, ready=True) for n in range(pods))
     backend.update(Endpoints(tuple(infos)), 0.0)
     return backend
@@ -24,7 +24,7 @@ def backend_of(pods: int, limit: int = 0) -> Backend[Any]:
 class Request:
     """One request in flight, and its tries."""
 
-    def __init__(self, backend: Backend[Any], policy: RetryPolicy | None = None) -> None:
+    def __init__(self, backend: Backend, policy: RetryPolicy | None = None) -> None:
         endpoint = backend.enter(0.0)
         assert endpoint is not None
         self.on: Endpoint = endpoint

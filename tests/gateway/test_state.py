@@ -20,11 +20,11 @@ from gateway.state import (
     state_pieces,
 )
 
-Backends = dict[str, Backend[Any]]
+Backends = dict[str, Backend]
 
 
-def backend(name: str = "iris-v1", pods: int = 0, limits: Limits | None = None) -> Backend[Any]:
-    made: Backend[Any] = Backend(name, limits or Limits(concurrency=2, depth=7), 0.0)
+def backend(name: str = "iris-v1", pods: int = 0, limits: Limits | None = None) -> Backend:
+    made: Backend = Backend(name, limits or Limits(concurrency=2, depth=7), 0.0)
     made.update(
         Endpoints(tuple(EndpointInfo(f"{name}-{n}", "127.0.0.1", 9000 + n, ready=True) for n in range(pods))),
         0.0,
@@ -32,7 +32,7 @@ def backend(name: str = "iris-v1", pods: int = 0, limits: Limits | None = None) 
     return made
 
 
-def named(*backends: Backend[Any]) -> Backends:
+def named(*backends: Backend) -> Backends:
     return {each.name: each for each in backends}
 
 

@@ -13,7 +13,7 @@ import uvloop
 
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.downstream import Downstream
-from gateway.gateway import Gateway, ModelBackend
+from gateway.gateway import Gateway
 from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable, Split
 from gateway.terms import BackendRef, Timeouts
@@ -138,7 +138,7 @@ def content_length(head: bytes) -> int:
 class Plane:
     """A running gateway."""
 
-    def __init__(self, backend: ModelBackend, gateway: Gateway, port: int, scheme: str) -> None:
+    def __init__(self, backend: Backend, gateway: Gateway, port: int, scheme: str) -> None:
         self.backend = backend
         self.gateway = gateway
         self.port = port
@@ -194,7 +194,7 @@ async def running(
     escaped: list[Any] = []
     loop.set_exception_handler(lambda _, context: escaped.append(context))
     gateway = Gateway(loop)
-    backend: ModelBackend = Backend("iris", limits or Limits(), loop.time())
+    backend: Backend = Backend("iris", limits or Limits(), loop.time())
     gateway.backends["iris"] = backend
     ref = BackendRef(backend, "iris", timeouts or Timeouts(), retries or RetryPolicy())
     route = Route("iris", Split({"iris": ref}, {"iris": 1}))

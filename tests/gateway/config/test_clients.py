@@ -66,7 +66,7 @@ def test_a_routes_body_limit_goes_before_the_default(loaded: Loaded) -> None:
         "- {name: b, paths: [/b], split: {a: 1}, body_limit: 2MiB}\n"
         "- {name: c, paths: [/c], split: {a: 1}, body_limit: 0}"
     )
-    backend: Backend[str] = Backend("a", Limits(), 0.0)
+    backend: Backend = Backend("a", Limits(), 0.0)
     table = build_table(config, {"a": backend})
     routes = (table.match(b"", path) for path in (b"/a", b"/b", b"/c"))
     assert [route.choose().body_limit for route in routes if route is not None] == [2**20, 2**21, 0]

@@ -29,7 +29,7 @@ routes:
 """
 
 
-def made(*names: str) -> dict[str, Backend[str]]:
+def made(*names: str) -> dict[str, Backend]:
     return {name: Backend(name, Limits(), 0.0) for name in names}
 
 
@@ -65,7 +65,7 @@ def test_timeouts_come_from_route_then_backend_then_defaults(loaded: Callable[[s
 
 
 def policies(config: Config, route: str) -> dict[str, RetryPolicy]:
-    chosen: list[BackendRef[str]] = [
+    chosen: list[BackendRef] = [
         build_table(config, made("a", "b")).routes[route].choose(),
         *(build_table(config, made("a", "b")).routes[route].split.choose() for _ in range(0)),
     ]
