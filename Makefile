@@ -48,7 +48,7 @@ compiled: $(COMPILED_READY)
 test-compiled: $(COMPILED_READY)
 	rm -rf $(COMPILED)/tests $(COMPILED)/config $(COMPILED)/deploy
 	cp -r tests config deploy $(COMPILED)
-	$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '$(COMPILED)[dev]'
+	$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(COMPILED)/wheel/*.whl)[dev]"
 	cd $(COMPILED) && $(CURDIR)/$(COMPILED_VENV)/bin/pytest -n 2 tests/gateway tests/integration tests/fuzz
 
 format: $(DEV_READY)
@@ -75,7 +75,10 @@ $(COMPILED_READY): $(SOURCES)
 	cp -r pyproject.toml constraints.txt README.md LICENSE gateway autoscaler $(COMPILED)
 	$(PYTHON) -m venv $(COMPILED_VENV)
 	HATCH_BUILD_HOOKS_ENABLE=1 PIP_CONSTRAINT=$(CURDIR)/constraints.txt \
-		$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check ./$(COMPILED)
+		$(COMPILED_VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w $(COMPILED)/wheel ./$(COMPILED)
+	$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(COMPILED)/wheel/*.whl
+	@# The load tests import each other from here; the gateway is the installed one, which stands first.
+	@echo $(CURDIR) > $$($(COMPILED_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/loadtests.pth
 	@touch $@
 
 clean:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
@@ -283,6 +284,12 @@ def _stat(pid: int) -> list[str]:
 # -- results
 
 
+def is_compiled() -> bool:
+    """Whether the gateway beside this Python was installed by `make compiled`."""
+    spec = find_spec("gateway.exchange")
+    return spec is not None and not str(spec.origin).endswith(".py")
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -293,6 +300,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("tidegate", "uvloop", "httptools", "aiohttp")},
+        "compiled": is_compiled(),
         "load_average_at_start": round(os.getloadavg()[0], 2),
     }
 
