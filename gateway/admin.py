@@ -79,8 +79,13 @@ class StatsHub:
         self._listeners: dict[Callable[[Beat], None], None] = {}
         self._closed = False
 
-    def publish(self, beat: Beat) -> None:
-        """Hand a beat to everybody, in this turn of the loop. Encoded once, and only when somebody reads lines."""
+    @property
+    def read(self) -> bool:
+        """Somebody reads lines."""
+        return bool(self._subscriptions)
+
+    def publish(self, beat: Beat, stats: str | None = None) -> None:
+        """Hand a beat to everybody, in this turn of the loop. Encoded once (its `stats` may be already), and only when somebody reads lines."""
         for listener in list(self._listeners):
             try:
                 listener(beat)
@@ -88,7 +93,7 @@ class StatsHub:
                 logger.exception("a listener failed on beat %d; the others go on", beat.seq)
         if not self._subscriptions:
             return
-        line = beat.encode()
+        line = beat.encode(stats)
         for subscription in list(self._subscriptions):
             if not subscription.put(line):
                 self.unsubscribe(subscription)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import HEAD_TIMEOUT, GatewayError
 from gateway.exchange import Exchange
 from gateway.gateway import Gateway
-from gateway.http1 import BODYLESS, SWITCH_LINES, ResponseHead, chunk, last_chunk
+from gateway.http1 import BODYLESS, CHUNKED, SWITCH_LINES, ResponseHead, chunk, last_chunk
 from gateway.intake import Intake
 from gateway.reader import Incoming, RequestReader
 from gateway.sockets import reset_connection
@@ -99,6 +99,9 @@ class Downstream(Intake):
             if incoming is not None:
                 self._begin(incoming)
                 return
+        elif self._exchange is not None and self._reader.count(data):
+            self._exchange.on_body(data, current.trailers, ended=current.complete)
+            return
         self._ahead = self._reader.feed(data)
         self._act()
 
@@ -262,22 +265,14 @@ class Downstream(Intake):
         request = current.head
         bodyless = head.status in BODYLESS or request.method == b"HEAD"
         reader = self._reader
-        self._chunked = False
         last = (reader.ended or self._half_closed) and not reader.inbox and not self._ahead
         if last or not current.complete or current.error is not None or self._gateway.draining:
             self._keep = False
-        if head.content_length >= 0:
-            framing = b"content-length: %d\r\n" % head.content_length if head.status != 204 else b""
-        elif bodyless:
-            framing = b""
-        elif ended and not trailers:
-            framing = b"content-length: %d\r\n" % len(data)
-        elif request.http10:
+        framing = head.framing(bodyless=bodyless, size=len(data) if ended and not trailers else -1)
+        self._chunked = framing is CHUNKED and not request.http10
+        if framing is CHUNKED and request.http10:
             framing = b""
             self._keep = False
-        else:
-            framing = b"transfer-encoding: chunked\r\n"
-            self._chunked = True
         if not self._keep:
             framing += b"connection: close\r\n"
         elif request.http10:

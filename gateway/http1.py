@@ -292,6 +292,14 @@ class ResponseHead(Head):
         self.upgrade: bytes | None = None
         self.status = status
 
+    def framing(self, *, bodyless: bool, size: int) -> bytes:
+        """The field that tells where the body ends; `size`: of the whole body, if that is known by now, else -1."""
+        if self.content_length >= 0:
+            return b"content-length: %d\r\n" % self.content_length if self.status != 204 else b""
+        if bodyless:
+            return b""
+        return b"content-length: %d\r\n" % size if size >= 0 else CHUNKED
+
     def render(self, framing: bytes, extra: bytes, body: bytes = b"") -> bytes:
         """The head as a client gets it, and what there is of the body; `framing` and `extra` are whole lines."""
         status = STATUS_LINES.get(self.status)
@@ -307,6 +315,7 @@ WEBSOCKET = b"websocket"
 """The one protocol that a connection may be switched to."""
 SWITCH_LINES = b"connection: upgrade\r\nupgrade: websocket\r\n"
 """What asks for that and what grants it: for each hop anew, as Connection must be."""
+CHUNKED = b"transfer-encoding: chunked\r\n"
 ALLOW = b"allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus

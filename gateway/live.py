@@ -10,7 +10,6 @@ import logging.handlers
 import queue
 import re
 import shlex
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -218,7 +217,6 @@ class LiveTable:
         self._drawing = False
         self._shown: list[Text] = []
         self._handlers: list[logging.Handler] = []
-        self._switch_interval = sys.getswitchinterval()
 
     async def run(self) -> None:
         """Keep the table up to date until cancelled."""
@@ -237,8 +235,6 @@ class LiveTable:
     def __enter__(self) -> Self:
         root = logging.getLogger()
         self._handlers, root.handlers = root.handlers, [_ToTerminal(self._queue)]
-        # A thread that draws gives the loop its turn after a millisecond at the latest, not after five.
-        sys.setswitchinterval(0.001)
         self._thread.start()
         return self
 
@@ -249,7 +245,6 @@ class LiveTable:
         with suppress(queue.Full):
             self._queue.put(None, timeout=1)
         self._thread.join(timeout=1)
-        sys.setswitchinterval(self._switch_interval)
         return False
 
     def _write(self) -> None:

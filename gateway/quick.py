@@ -35,9 +35,11 @@ _TARGET = bytes(range(33, 127)).replace(b"#", b"")
 _DIGITS = b"0123456789"
 _LONGEST_LENGTH = 15
 _END = b"\r\n\r\n"
-_REMEMBERED = 2048
-"""Lines kept per direction. One that is full is emptied: clients that never repeat themselves make the others pay a second look."""
-_LONGEST_REMEMBERED = 512
+REMEMBERED = 16_384
+"""Lines kept per direction: ten thousand hosts, 12 MB at most. One that is full is emptied: clients that never repeat themselves make
+the others pay a second look.
+"""
+_LONGEST_REMEMBERED = 256
 
 Entry = bytes | tuple[int, bytes, int]
 """A field that is forwarded, or left out (empty), as a whole line; else what is to be done with it: action, value, and its number."""
@@ -53,7 +55,7 @@ class LineTable(dict[bytes, Entry | None]):
     def __missing__(self, line: bytes) -> Entry | None:
         entry = self._read(line)
         if len(line) <= _LONGEST_REMEMBERED:
-            if len(self) >= _REMEMBERED:
+            if len(self) >= REMEMBERED:
                 self.clear()
             self[line] = entry
         return entry
@@ -85,7 +87,7 @@ class StatusTable(dict[bytes, int]):
         status = int(digits) if plain and reason[:1] == b" " and not reason.translate(None, _VALUE) else 0
         if not 200 <= status <= 599 or status in BODYLESS:
             status = 0
-        if len(line) <= _LONGEST_REMEMBERED and len(self) < _REMEMBERED:
+        if len(line) <= _LONGEST_REMEMBERED and len(self) < REMEMBERED:
             self[line] = status
         return status
 

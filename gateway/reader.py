@@ -121,6 +121,18 @@ class RequestReader:
             incoming.complete = True
         return incoming
 
+    def count(self, data: bytes) -> bool:
+        """Whether `data` is body of known length and nothing else, which is to be handed on as it is; else feed it."""
+        missing = self._remaining - len(data)
+        incoming = self._incoming
+        if missing < 0 or incoming is None or self.inbox or not self._remaining:
+            return False
+        self._remaining = missing
+        if not missing:
+            incoming.complete = True
+            self._incoming = None
+        return True
+
     def feed(self, data: bytes) -> bytes:
         """Read on; after the end, nothing. Returns what was left unread, since requests wait in the inbox already."""
         if self._remaining:

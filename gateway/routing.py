@@ -22,10 +22,13 @@ LONGEST_CYCLE = 10_000
 """Turns in a Split's cycle at most (unless it has more Backends than that)."""
 
 _HOSTS_REMEMBERED = 1024
+"""At least; twice as many as the table names, if that is more."""
 _LONGEST_HOST = 261
 """255 bytes of name, a colon and five digits: nothing longer is a host, or worth remembering."""
 _TARGETS_REMEMBERED = 4096
-"""Of all hosts together: 1.5 MB at most. Model servers are asked for a handful of short targets, again and again."""
+"""At least, of all hosts together: 1.5 MB. Four times as many as there are Routes, if that is more: model servers are asked for a handful of
+short targets, again and again.
+"""
 _LONGEST_TARGET = 256
 
 
@@ -264,6 +267,8 @@ class RouteTable(Generic[B]):
         self._remembered = 0
         for route in routes:
             self._add(route)
+        self._most_hosts = max(_HOSTS_REMEMBERED, 2 * len(self._exact))
+        self._most_targets = max(_TARGETS_REMEMBERED, 4 * len(self.routes))
         for name, old in previous.routes.items() if previous else ():
             if name in self.routes:
                 self.routes[name].split.continue_from(old.split)
@@ -299,7 +304,7 @@ class RouteTable(Generic[B]):
         return None
 
     def _remember(self, seen: "_Seen[B]", target: bytes, route: Route[B]) -> None:
-        if self._remembered >= _TARGETS_REMEMBERED:
+        if self._remembered >= self._most_targets:
             self._seen.clear()
             self._remembered = 0
         seen.known[target] = route
@@ -309,7 +314,7 @@ class RouteTable(Generic[B]):
         if len(host) > _LONGEST_HOST:
             return _Seen((self._any,))
         seen = _Seen(tuple(self._levels(normalise_host(host))))
-        if len(self._seen) >= _HOSTS_REMEMBERED:
+        if len(self._seen) >= self._most_hosts:
             # Whoever sends that many hosts makes the others pay a look-up, no more.
             self._seen.clear()
             self._remembered = 0

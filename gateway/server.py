@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -47,6 +48,7 @@ from gateway.http1 import HeadLimits
 from gateway.lag import LagWatcher
 from gateway.metrics import GatewayCollector, Sources
 from gateway.openfiles import most_connections, raise_open_files
+from gateway.pulse import AT_ONCE, Pulse
 from gateway.state import Snapshot, Status, snapshot
 from gateway.tls import Trust
 
@@ -56,6 +58,8 @@ BACKLOG = 4096
 TICK = 0.05
 BEAT = 1.0
 """Seconds."""
+GIL_SECONDS = 0.001
+"""How long another thread may go on when the loop wants the interpreter; Python's own 5 ms would hold each request for as long."""
 
 
 def load_for(role: Role, path: Path, overrides: Overrides | None = None) -> Config:
@@ -91,7 +95,7 @@ class Server:
         self._overrides = overrides
         self._loop = loop
         self._files = raise_open_files()
-        self._beats = BeatMaker(self.status.gateway, loop.time())
+        self._pulse = Pulse(BeatMaker(self.status.gateway, loop.time()), self.hub, loop)
         self._lag = LagWatcher()
         self._prober = Prober()
         self._keeper = Keeper(self.status.tls, self._renew)
@@ -100,7 +104,7 @@ class Server:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.app = make_app(self.status, self.gateway.backends, self._registry(), self.hub, self._wanted)
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1.0)
-        self.gateway.on_nudge = self._nudge
+        self.gateway.on_nudge = self._pulse.nudge
         self.gateway.on_suspect = self._suspect
 
     # -- from start to stop
@@ -119,6 +123,7 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)
+        sys.setswitchinterval(GIL_SECONDS)
 
     async def stop(self) -> None:
         """Drain: take new requests for `drain.delay`, finish all for at most `drain.timeout`, end."""
@@ -166,8 +171,10 @@ class Server:
         credentials = await self._keeper.load(config)
         self._keeper.take(config, credentials)
         gateway, now = self.gateway, self.gateway.now()
-        for name, backend in config.backends.items():
+        for number, (name, backend) in enumerate(config.backends.items(), 1):
             self._put(name, backend, now)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
         previous = gateway.table if self.status.loaded else None
         # Off the loop: a thousand routes take 30 ms and more.
         gateway.table = await asyncio.to_thread(build_table, config, gateway.backends, previous)
@@ -252,6 +259,8 @@ class Server:
         await self.apply(config)
         if self.on_reload is not None:
             await self.on_reload(config)
+        # As at the start, but without looking for garbage: that would hold the loop.
+        gc.freeze()
         logger.info(
             "took over %s: %d routes, %d backends", config.path, len(config.routes), len(config.backends)
         )
@@ -313,19 +322,13 @@ class Server:
         run()
 
     def _beat(self) -> None:
-        now = self.gateway.now()
         self.gateway.reap()
         retiring = self.gateway.retiring
         for name, backend in list(retiring.items()):
             if not backend.in_flight and not backend.breaker.queued:
                 del retiring[name], self.feeds[name]
                 self._close_pools(backend)
-        backends = [*self.gateway.backends.values(), *retiring.values()]
-        self.hub.publish(self._beats.beat(backends, now))
-
-    def _nudge(self, backend: Backend) -> None:
-        # In a turn of its own: deciding is no part of handling the request that asked for it.
-        self._loop.call_soon(lambda: self.hub.publish(self._beats.nudge(backend)))
+        self._pulse.beat([*self.gateway.backends.values(), *retiring.values()])
 
     def _suspect(self, backend: Backend, endpoint: Endpoint) -> None:
         where = f"{backend.name}: {endpoint.host}:{endpoint.port}"

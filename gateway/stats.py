@@ -166,15 +166,12 @@ class Beat:
     """Backend -> uid -> requests in flight, for each Endpoint that this gateway treats as draining."""
     nudge: bool = False
 
-    def encode(self) -> bytes:
-        """One line of JSON, with its newline."""
-        # Not asdict(): it copies every value deeply, which for a thousand Backends holds the loop for 40 ms.
-        plain = {name: getattr(self, name) for name in _BEAT_FIELDS}
-        plain["stats"] = {
-            backend: {name: getattr(stat, name) for name in _STAT_FIELDS}
-            for backend, stat in self.stats.items()
-        }
-        return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+    def encode(self, stats: str | None = None) -> bytes:
+        """One line of JSON, with its newline. `stats`: what `encode_stats` made of all of them, joined by commas, if somebody has already."""
+        head = _dump({"gateway": self.gateway, "seq": self.seq, "duration": self.duration})
+        tail = _dump({"draining": self.draining, "nudge": self.nudge})
+        stats = encode_stats(self.stats) if stats is None else stats
+        return f'{head[:-1]},"stats":{{{stats}}},{tail[1:]}\n'.encode()
 
     @classmethod
     def decode(cls, line: bytes | str) -> "Beat":
@@ -191,7 +188,17 @@ class Beat:
 
 
 _STAT_FIELDS = tuple(item.name for item in fields(Stat))
-_BEAT_FIELDS = tuple(item.name for item in fields(Beat))
+
+
+def encode_stats(stats: Mapping[str, Stat]) -> str:
+    """The members of a beat's `stats`, without the braces: so that a thousand can be encoded in turns."""
+    # Not asdict(): it copies every value deeply, which takes four times as long.
+    plain = {backend: {name: getattr(stat, name) for name in _STAT_FIELDS} for backend, stat in stats.items()}
+    return _dump(plain)[1:-1]
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _known(cls: type[T], raw: Mapping[str, Any]) -> T:

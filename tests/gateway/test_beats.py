@@ -1,9 +1,11 @@
 """What a gateway tells each second, and what it leaves out."""
 
+import pytest
+
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.beats import BeatMaker
 from gateway.breaker import Endpoint, Waiter
-from gateway.stats import Beat, Stat
+from gateway.stats import Beat, Stat, encode_stats
 
 
 def pods(*names: str, draining: bool = False) -> Endpoints:
@@ -46,6 +48,33 @@ def test_a_beat_carries_what_happened_since_the_last() -> None:
         queued=0,
         endpoints={"iris-pod": 1},
     )
+
+
+def test_a_beat_may_be_made_in_parts() -> None:
+    """The same as at once; each part says what it read, to be encoded."""
+    backends = [served(f"model-{n}") for n in range(5)]
+    for backend in backends[:4]:
+        enter(backend, 0.5)
+    backends[4].update(pods("leaves", draining=True), 0.5)
+    whole, parts = BeatMaker("g", 0.0), BeatMaker("g", 0.0)
+    expected = whole.beat(backends, 1.0)
+    parts.begin(1.0)
+    encoded = [encode_stats(parts.add(backends[at : at + 2], 1.0)) for at in (0, 2, 4)]
+    beat = parts.end()
+    assert beat == expected
+    assert beat.encode(",".join(filter(None, encoded))) == expected.encode()
+
+
+def test_a_backend_that_is_read_later_loses_no_second() -> None:
+    """Its seconds run from one reading to the next."""
+    maker, backend = BeatMaker("g", 0.0), served()
+    enter(backend, 0.0)
+    seconds = []
+    for now in (1.02, 2.01, 3.03):
+        maker.begin(now - 0.01)
+        maker.add([backend], now)
+        seconds.append(maker.end().stats["iris"].in_flight_seconds)
+    assert sum(seconds) == pytest.approx(3.03)
 
 
 def test_beats_add_up_to_the_whole() -> None:

@@ -261,7 +261,6 @@ async def test_the_cursor_comes_back_after_an_exception() -> None:
     """Whatever ends the session."""
     world, file = World(), io.StringIO()
     console = Console(file=file, width=80, height=24, force_terminal=True, legacy_windows=False)
-    interval = sys.getswitchinterval()
 
     def session() -> None:
         with LiveTable(console, world.snapshot, lambda: world.decisions) as table:
@@ -271,7 +270,6 @@ async def test_the_cursor_comes_back_after_an_exception() -> None:
     with pytest.raises(KeyError):
         session()
     assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h") == 1
-    assert sys.getswitchinterval() == interval
 
 
 async def test_an_unchanged_table_is_not_written_again() -> None:

@@ -364,3 +364,15 @@ def test_a_trusted_proxys_word_is_kept(begin: bytes) -> None:
             incoming = reader.inbox.popleft()
         assert (line in incoming.head.lines) is trusted
         assert b"tidegate" not in b"".join(incoming.head.lines).lower()
+
+
+def test_a_counted_body_is_handed_on_as_it_is() -> None:
+    """To its last byte, and not one further."""
+    reader = RequestReader(LIMITS)
+    incoming = reader.take(b"POST /c HTTP/1.1\r\n" + HOST + b"Content-Length: 6\r\n\r\nab")
+    assert incoming is not None
+    assert (reader.count(b"cd"), incoming.complete) == (True, False)
+    assert not reader.count(b"efGET")
+    assert (reader.count(b"ef"), incoming.complete, reader.receiving) == (True, True, False)
+    assert not reader.count(b"g")
+    assert incoming.take() == b"ab"
