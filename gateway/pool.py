@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gateway.sockets import Lookout
 from gateway.tls import Trust, why
-from gateway.upstream import Upstream
+from gateway.upstream import Home, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ IDLE_SECONDS = 4.0
 MOST_IDLE = 256
 
 
-class ConnectionPool:
+class ConnectionPool(Home):
     """The connections to one pod that wait for work; the last one in is the first one out, so that the others may age."""
 
     def __init__(
@@ -34,7 +34,6 @@ class ConnectionPool:
         self.host = host
         self.port = port
         self.trust = trust
-        """What its connections are held to; None: they are plain."""
         self._tls: dict[str, Any] = {} if trust is None else trust.options(host)
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.authority = self.name.encode()

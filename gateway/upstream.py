@@ -6,7 +6,7 @@ the end, so that whoever gets the freed slot finds it. `pool` makes and keeps th
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
 
@@ -23,16 +23,33 @@ from gateway.http1 import (
     last_chunk,
 )
 from gateway.retries import Failure
-from gateway.sockets import reset_connection, unread
+from gateway.sockets import Lookout, reset_connection, unread
 from gateway.streams import Receiver
 from gateway.tcpinfo import unseen
-from gateway.tls import hold_back, said_goodbye
-
-if TYPE_CHECKING:
-    from gateway.pool import ConnectionPool
+from gateway.tls import Trust, hold_back, said_goodbye
 
 _VERSIONS = frozenset(("1.1", "1.0"))
 NO_TRAILERS: list[bytes] = []
+
+
+class Home:
+    """What a connection asks of the pool that it belongs to."""
+
+    name: str
+    """Host and port, in words."""
+    authority: bytes
+    """The same for a Host field."""
+    trust: Trust | None
+    """What its connections are held to; None: they are plain."""
+    lookout: Lookout
+
+    def put(self, connection: "Upstream") -> None:
+        """Take a connection back, or close it when there is no use for it."""
+        raise NotImplementedError
+
+    def forget(self, connection: "Upstream") -> None:
+        """A connection was lost, maybe an idle one."""
+        raise NotImplementedError
 
 
 class Upstream:
@@ -67,7 +84,7 @@ class Upstream:
         "transport",
     )  # fmt: skip
 
-    def __init__(self, pool: "ConnectionPool") -> None:
+    def __init__(self, pool: Home) -> None:
         # For the connection
         self.pool = pool
         self.transport: Any = None
