@@ -339,13 +339,12 @@ class Downstream(Intake):
         # A client that reads slowly has its time; one that does not read is not waited for without end.
         slow = self._choked or not linger
         self._expect(self._gateway.now() + (KEEP_ALIVE_SECONDS if slow else LINGER_SECONDS))
-        if not linger or self.transport.is_closing():
-            self.transport.close()
-            return
         # The client may still be sending. Closing now would reset the connection and could destroy the answer on its way,
-        # so only our side is closed, and what comes is thrown away for a while.
-        if self.transport.can_write_eof():
+        # so only our side is closed, and what comes is thrown away for a while. TLS says goodbye and does just that by itself.
+        if linger and not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
+        else:
+            self.transport.close()
 
     # -- deadlines
 
