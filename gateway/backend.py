@@ -208,7 +208,7 @@ class Backend:
         # One that is named again, as a fixed URL may be, still has what was open to it: its limit holds over all of that.
         leaving = {e.uid: e for e in (*self._leaving.values(), *verdict.gone) if e.in_flight}
         for info in news.pods:
-            known_as = self.endpoints.get(info.uid) or leaving.pop(info.uid, None)
+            known_as = self.endpoints.get(info.uid) or _trusted_again(leaving.pop(info.uid, None))
             endpoint = known_as or Endpoint(info.uid, info.host, info.port)
             self.endpoints[info.uid] = endpoint
             endpoint.ready, endpoint.draining = info.ready, info.draining
@@ -384,3 +384,11 @@ class Backend:
 def _refused(endpoint: Endpoint) -> str:
     why = f" ({endpoint.refusal})" if endpoint.refusal else ""
     return f"{endpoint.host}:{endpoint.port}{why}"
+
+
+def _trusted_again(endpoint: Endpoint | None) -> Endpoint | None:
+    """One that was left out and is named again: nobody probes it any more, so that it counts as accepting until it refuses anew."""
+    if endpoint is not None:
+        endpoint.suspect = False
+        endpoint.refusal = None
+    return endpoint

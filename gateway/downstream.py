@@ -349,7 +349,8 @@ class Downstream(Intake):
     # -- deadlines
 
     def _wait_for_head(self) -> None:
-        self._expect(self._gateway.now() + self._gateway.head_timeout)
+        seconds = self._gateway.head_timeout
+        self._expect(self._gateway.now() + seconds if seconds else inf)
 
     def _expect(self, due: float) -> None:
         self._due = due

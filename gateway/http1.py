@@ -49,6 +49,9 @@ LONGEST_BODY = 2**63 - 1
 _AUTHORITY = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?\Z"
 )
+_NOTHING: frozenset[bytes] = frozenset()
+_LONGEST_CONNECTION = 4096
+"""Bytes of Connection's value: each of its words is looked at."""
 _LEARN_AT_MOST = 1024
 """Spellings kept per direction, so that a client that invents names cannot grow the process."""
 
@@ -111,7 +114,7 @@ def field_line(name: bytes, value: bytes) -> bytes:
 class Head:
     """What requests and responses share: their fields and how their body is framed."""
 
-    __slots__ = ("chunked", "connection", "content_length", "fault", "lines", "upgrade")
+    __slots__ = ("chunked", "connection", "content_length", "fault", "lines", "named", "upgrade")
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -121,6 +124,8 @@ class Head:
         self.chunked = False
         self.connection: bytes | None = None
         """The Connection field's value, lower case."""
+        self.named: frozenset[bytes] = _NOTHING
+        """The fields that it names, lower case, once the head is complete."""
         self.fault: str | None = None
         """Why the message must not be forwarded. The first fault counts; found here, acted on by the edges."""
         self.upgrade: bytes | None = None
@@ -147,16 +152,15 @@ class Head:
             lower = value.lower()
             self.upgrade = lower if self.upgrade is None else self.upgrade + b"," + lower
 
-    @property
-    def named(self) -> set[bytes]:
-        """The fields that Connection names, lower case: they are for this hop alone (RFC 9110, 7.6.1)."""
-        if self.connection is None or self.connection in _PLAIN_CONNECTION:
-            return set()
-        return {token.strip() for token in self.connection.split(b",")} - _FOR_ALL_HOPS
-
     def drop_named(self) -> None:
-        """Leave them out."""
-        named = self.named
+        """Leave out the fields that Connection names: they are for this hop alone (RFC 9110, 7.6.1)."""
+        connection = self.connection
+        if connection is None or connection in _PLAIN_CONNECTION:
+            return
+        if len(connection) > _LONGEST_CONNECTION:
+            self.blame(f"Connection names more than fits into {_LONGEST_CONNECTION} bytes")
+            return
+        self.named = named = frozenset(token.strip() for token in connection.split(b",")) - _FOR_ALL_HOPS
         if named:
             self.lines = [line for line in self.lines if line[: line.find(b":")].lower() not in named]
 
@@ -180,6 +184,7 @@ class RequestHead(Head):
         self.content_length = -1
         self.chunked = False
         self.connection: bytes | None = None
+        self.named: frozenset[bytes] = _NOTHING
         self.fault: str | None = None
         self.method = method
         self.target = target
@@ -288,6 +293,7 @@ class ResponseHead(Head):
         self.content_length = -1
         self.chunked = False
         self.connection: bytes | None = None
+        self.named: frozenset[bytes] = _NOTHING
         self.fault: str | None = None
         self.upgrade: bytes | None = None
         self.status = status

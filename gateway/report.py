@@ -29,8 +29,13 @@ class Reporter:
         entry[1] += 1
         skipped, entry[2] = entry[2], 0
         where = f" backend={backend}" if backend else ""
-        line = f"{error.reason.status} {error.reason.slug}{where} request_id={request_id.decode('latin-1')}: {error.detail}"
+        line = f"{error.reason.status} {error.reason.slug}{where} request_id={_plain(request_id)}: {error.detail}"
         return [f"{line} (and {skipped} more like it before)" if skipped else line]
 
     def __repr__(self) -> str:
         return f"<Reporter of {len(self._told)} kinds of failure>"
+
+
+def _plain(request_id: bytes) -> str:
+    """As it may stand in a line of the log: a client chose it, and neither words of its own nor a terminal's control codes belong there."""
+    return "".join(chr(byte) if 33 <= byte <= 126 else f"\\x{byte:02x}" for byte in request_id)

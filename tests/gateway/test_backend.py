@@ -433,3 +433,17 @@ def test_only_a_wait_for_a_start_is_cold(state: str) -> None:
     backend.update(pods("a"), 2.0)
     backend.suspect(backend.endpoints["a"], 2.0, suspect=False)
     assert backend.stats.cold_starts == {}
+
+
+def test_an_endpoint_that_is_named_again_is_trusted_again() -> None:
+    """Nobody probed it while it was left out, and nobody would."""
+    backend = Backend("iris", Limits(), 0.0)
+    both, one = Endpoints((info("a"), info("b"))), Endpoints((info("b"),))
+    backend.update(both, 0.0)
+    backend.enter(0.0)
+    backend.enter(0.0)
+    backend.suspect(backend.endpoints["a"], 1.0, suspect=True)
+    backend.update(one, 2.0)
+    backend.update(both, 3.0)
+    assert backend.endpoints["a"].in_flight == 1
+    assert backend.endpoints["a"].available

@@ -739,3 +739,17 @@ def test_a_client_that_closes_with_an_answer_on_its_way_out_is_not_served_any_mo
     assert client.protocol.eof_received()
     client.transport.drain()
     assert (world.link.received, client.transport.end) == (b"", "close")
+
+
+def test_a_head_may_take_for_ever_where_there_is_no_limit() -> None:
+    """0 is none."""
+    world = World()
+    world.gateway.head_timeout = 0.0
+    client = world.client()
+    world.advance(20)
+    client.send(GET[:10])
+    world.advance(20)
+    world.connect(world.pod)
+    client.send(GET[10:])
+    world.link.say(OK)
+    assert client.answer().body == b"ok"

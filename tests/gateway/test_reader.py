@@ -376,3 +376,19 @@ def test_a_counted_body_is_handed_on_as_it_is() -> None:
     assert (reader.count(b"ef"), incoming.complete, reader.receiving) == (True, True, False)
     assert not reader.count(b"g")
     assert incoming.take() == b"ab"
+
+
+def test_a_connection_field_that_names_too_much_is_refused() -> None:
+    """Each of its words is looked at."""
+    assert fault(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: " + b"a," * 3000 + b"a\r\n\r\n") is not None
+    assert fault(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: " + b"a," * 1000 + b"a\r\n\r\n") is None
+
+
+def test_trailers_that_connection_names_are_looked_up_not_reckoned_anew() -> None:
+    """The words were taken apart once, with the head."""
+    reader = read(
+        CHUNKED.replace(HOST, HOST + b"Connection: x-a, x-b\r\n") + b"0\r\nX-A: 1\r\nX-C: 1\r\n\r\n"
+    )
+    incoming = reader.inbox[0]
+    assert incoming.trailers == [b"X-C: 1\r\n"]
+    assert incoming.head.named is incoming.head.named

@@ -12,6 +12,12 @@ def test_a_failure_is_one_line_with_its_request_id() -> None:
     assert lines == ["503 queue_full backend=iris request_id=id-1: 100 wait"]
 
 
+def test_an_id_that_a_client_chose_puts_no_words_and_no_codes_into_the_log() -> None:
+    """Spaces and whatever is no plain character are escaped."""
+    (line,) = Reporter().lines(FULL, "iris", b"1: ok\x9b2J", 1.0)
+    assert line == r"503 queue_full backend=iris request_id=1:\x20ok\x9b2J: 100 wait"
+
+
 def test_no_backend_is_named_where_none_was_reached() -> None:
     """A request that met no Route has none."""
     assert "backend" not in Reporter().lines(FULL, "", b"id-1", 1.0)[0]
