@@ -99,7 +99,7 @@ class Backend:
     def __init__(self, name: str, limits: Limits, now: float) -> None:
         self.name = name
         self.limits = limits
-        self.breaker: Breaker = Breaker(limits.concurrency, limits.depth)
+        self.breaker = Breaker(limits.concurrency, limits.depth)
         self.activator = Activator()
         self.stats = BackendStats(now)
         self.traffic: dict[str, Traffic] = {}
@@ -198,7 +198,7 @@ class Backend:
 
     def update(self, news: Endpoints, now: float) -> Verdict:
         """Take over what is now known of the pods."""
-        verdict: Verdict = Verdict()
+        verdict = Verdict()
         known = {info.uid for info in news.pods}
         for uid in [uid for uid in self.endpoints if uid not in known]:
             endpoint = self.endpoints.pop(uid)
@@ -249,7 +249,7 @@ class Backend:
         """
         self.removed = True
         detail = f"backend {self.name} was removed from the configuration"
-        verdict: Verdict = Verdict(refused=self._refuse_all(now, BACKEND_REMOVED, detail))
+        verdict = Verdict(refused=self._refuse_all(now, BACKEND_REMOVED, detail))
         self._start_over("abandoned", now)
         return verdict
 

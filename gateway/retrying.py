@@ -103,7 +103,7 @@ class Retrying(Bodies):
         assert endpoint is not None  # noqa: S101
         assert tries is not None  # noqa: S101
         now = self._gateway.now()
-        waiter: Waiter = Waiter(self, now, tries.failed)
+        waiter = Waiter(self, now, tries.failed)
         try:
             granted = backend.again(waiter, endpoint, now)
         except GatewayError as error:

