@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from kubernetes_asyncio import client, config
 
 from tests.kube.apiserver import ApiServer
+from tests.kube.plain import Plain
+from tests.kube.simulated import SimulatedNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,4 +31,17 @@ async def kube(api: ApiServer, tmp_path: Path) -> AsyncIterator[client.ApiClient
         str(api.kubeconfig(tmp_path / "config")), client_configuration=configuration
     )
     async with client.ApiClient(configuration) as made:
+        yield made
+
+
+@pytest.fixture
+async def plain(api: ApiServer) -> AsyncIterator[Plain]:
+    async with aiohttp.ClientSession() as session:
+        yield Plain(api, session)
+
+
+@pytest.fixture
+async def node(api: ApiServer) -> AsyncIterator[SimulatedNode]:
+    """A node without processes, with two graphics cards."""
+    async with SimulatedNode.running(api, capacity={"nvidia.com/gpu": "2"}) as made:
         yield made

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import aiohttp
 import pytest
-from kubernetes_asyncio import client, config, watch
+from kubernetes_asyncio import client, config
 from kubernetes_asyncio.client import ApiException
 from kubernetes_asyncio.dynamic import DynamicClient
 
 from tests.eventually import eventually
-from tests.kube.apiserver import ApiServer, Recorded
+from tests.kube.apiserver import ApiServer
 from tests.kube.objects import config_map, deployment, pod
+from tests.kube.plain import MAPS, MERGE, PODS, Plain, read
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-PODS = "/api/v1/namespaces/default/pods"
-MAPS = "/api/v1/namespaces/default/configmaps"
 WIDGETS = """
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -45,62 +40,7 @@ WIDGET = {
     "metadata": {"name": "w", "namespace": "default"},
     "spec": {"size": 1, "unknown": {"kept": True}},
 }
-ROLES = """
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: reader}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: reader}
-rules:
-  - {apiGroups: [""], resources: [configmaps], resourceNames: [mine], verbs: [get, watch]}
-  - {apiGroups: [apps], resources: [deployments/scale], verbs: [patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: reader}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
-subjects: [{kind: ServiceAccount, name: reader}]
-"""
-READER = "system:serviceaccount:default:reader"
 SCALED = "/apis/apps/v1/namespaces/default/deployments/web/scale"
-MERGE = "application/merge-patch+json"
-
-
-class Plain:
-    """Requests without a client library."""
-
-    def __init__(self, api: ApiServer, session: aiohttp.ClientSession) -> None:
-        self._api = api
-        self._session = session
-        self.user = "admin"
-
-    async def ask(
-        self, method: str, path: str, body: Any = None, type_: str = "application/json"
-    ) -> tuple[int, Any]:
-        async with self._request(method, path, body, type_) as response:
-            return response.status, await response.json()
-
-    def watch(self, path: str) -> Any:
-        return self._request("GET", f"{path}{'&' if '?' in path else '?'}watch=1", None, "application/json")
-
-    def _request(self, method: str, path: str, body: Any, type_: str) -> Any:
-        headers = {"Authorization": f"Bearer {self._api.token(self.user)}", "Content-Type": type_}
-        data = None if body is None else json.dumps(body)
-        return self._session.request(method, self._api.url + path, data=data, headers=headers)
-
-
-@pytest.fixture
-async def plain(api: ApiServer) -> AsyncIterator[Plain]:
-    async with aiohttp.ClientSession() as session:
-        yield Plain(api, session)
-
-
-async def read(response: aiohttp.ClientResponse, count: int) -> list[tuple[str, str]]:
-    """The types and names of a watch's next events."""
-    events = [json.loads(await response.content.readline()) for _ in range(count)]
-    return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events]
 
 
 # Lists
@@ -167,93 +107,6 @@ async def test_a_list_from_the_future_is_not_answered(plain: Plain) -> None:
     """504, and the client is to come again."""
     status, body = await plain.ask("GET", f"{PODS}?resourceVersion=999999")
     assert (status, body["details"]["causes"][0]["reason"]) == (504, "ResourceVersionTooLarge")
-
-
-# Watches
-
-
-async def test_a_watch_by_a_real_client(api: ApiServer, kube: client.ApiClient) -> None:
-    """kubernetes_asyncio's own watch sees what is there and what comes."""
-    api.controllers.pause()
-    await api.apply(pod("a"))
-    core, seen = client.CoreV1Api(kube), []
-    async with watch.Watch() as watching:
-        async for event in watching.stream(core.list_namespaced_pod, "default"):
-            seen.append((event["type"], event["object"].metadata.name))
-            if len(seen) == 1:
-                await api.apply(pod("b"))
-                api.store.delete("pods", "default", "a")
-            if len(seen) == 3:
-                break
-    assert seen == [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "a")]
-
-
-async def test_a_watch_from_a_version_sees_what_came_after_it(api: ApiServer, plain: Plain) -> None:
-    """Once each, in order, and then what comes."""
-    await api.apply([config_map("a"), config_map("b")])
-    version = api.store.get("configmaps", "default", "a")["metadata"]["resourceVersion"]
-    async with plain.watch(f"{MAPS}?resourceVersion={version}") as response:
-        assert await read(response, 1) == [("ADDED", "b")]
-        api.store.delete("configmaps", "default", "a")
-        assert await read(response, 1) == [("DELETED", "a")]
-
-
-@pytest.mark.parametrize("version", ["", "0"])
-async def test_a_watch_from_nowhere_begins_with_what_is_there(
-    api: ApiServer, plain: Plain, version: str
-) -> None:
-    """With no resourceVersion, or 0, all objects come as ADDED."""
-    await api.apply([config_map("a"), config_map("b")])
-    async with plain.watch(f"{MAPS}?resourceVersion={version}&labelSelector=!x") as response:
-        assert {("ADDED", "a"), ("ADDED", "b")} <= set(await read(response, 3))
-
-
-async def test_an_object_enters_and_leaves_a_selection(api: ApiServer, plain: Plain) -> None:
-    """A watch by label sees ADDED and DELETED, with what it saw last, where others see MODIFIED."""
-    await api.apply(config_map("a"))
-    async with plain.watch(f"{MAPS}?resourceVersion={api.store.rv}&labelSelector=on") as response:
-        for labels in ({"on": "1"}, {"on": "2"}, {}):
-            api.store.change(
-                "configmaps", "default", "a", lambda obj, labels=labels: obj["metadata"].update(labels=labels)
-            )
-        events = [json.loads(await response.content.readline()) for _ in range(3)]
-    assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "DELETED"]
-    assert events[-1]["object"]["metadata"]["labels"] == {"on": "2"}
-    assert events[-1]["object"]["metadata"]["resourceVersion"] == str(api.store.rv)
-
-
-async def test_bookmarks_tell_the_version(api: ApiServer, plain: Plain) -> None:
-    """To those that allow them, when nothing else is said."""
-    async with plain.watch(f"{MAPS}?resourceVersion={api.store.rv}&allowWatchBookmarks=true") as response:
-        bookmark = json.loads(await response.content.readline())
-    assert bookmark["type"] == "BOOKMARK"
-    assert bookmark["object"]["kind"] == "ConfigMap"
-    assert bookmark["object"]["metadata"]["resourceVersion"] == str(api.store.rv)
-
-
-async def test_a_streaming_list_ends_with_a_bookmark(api: ApiServer, plain: Plain) -> None:
-    """sendInitialEvents: all there is, then an annotated bookmark."""
-    await api.apply(config_map("a"))
-    query = "sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&fieldSelector=metadata.name=a"
-    async with plain.watch(f"{MAPS}?{query}") as response:
-        added, end = [json.loads(await response.content.readline()) for _ in range(2)]
-    assert added["type"] == "ADDED"
-    assert end["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
-
-
-async def test_a_watch_ends_by_its_timeout(plain: Plain) -> None:
-    """The stream ends whole."""
-    async with plain.watch(f"{MAPS}?resourceVersion=1&timeoutSeconds=1&labelSelector=none") as response:
-        assert await response.read() == b""
-
-
-async def test_a_watch_from_forgotten_times_is_told_so(api: ApiServer, plain: Plain) -> None:
-    """An ERROR event with a 410 in the stream; a real client raises it."""
-    api.faults.compact()
-    async with plain.watch(f"{MAPS}?resourceVersion=1") as response:
-        event = json.loads(await response.read())
-    assert response.status == 200
-    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
 
 
 # Writes
@@ -441,85 +294,6 @@ async def test_a_lease_is_held_under_its_version(kube: client.ApiClient) -> None
             await leases.replace_namespaced_lease("l", "default", body)
         codes.append(refused.value.status)
     assert codes == [409, 422]
-
-
-# Who may
-
-
-async def test_nobody_gets_nothing(api: ApiServer) -> None:
-    """No token is 403, a wrong one 401; the version is for all."""
-    async with aiohttp.ClientSession() as session:
-        codes = []
-        for path, headers in ((PODS, {}), (PODS, {"Authorization": "Bearer x.y.z"}), ("/version", {})):
-            async with session.get(api.url + path, headers=headers) as response:
-                codes.append(response.status)
-    assert codes == [403, 401, 200]
-
-
-async def test_a_service_account_may_what_its_roles_say(api: ApiServer, plain: Plain) -> None:
-    """And what it was allowed is recorded, in the words of a role."""
-    await api.apply(ROLES)
-    await api.apply([config_map("mine"), config_map("other"), deployment("web", 0)])
-    plain.user = READER
-    asked = [
-        await plain.ask("GET", f"{MAPS}/mine"),
-        await plain.ask("GET", f"{MAPS}/other"),
-        await plain.ask("GET", MAPS),
-        await plain.ask("PATCH", SCALED, {"spec": {"replicas": 0}}, MERGE),
-        await plain.ask("GET", "/apis/apps/v1"),
-    ]
-    assert [status for status, _ in asked] == [200, 403, 403, 200, 200]
-    words = f'configmaps is forbidden: User "{READER}" cannot list resource "configmaps" in API group "" in the namespace "default"'
-    assert (asked[2][1]["message"], asked[2][1]["reason"]) == (words, "Forbidden")
-    assert api.requests == [
-        Recorded(READER, "get", "", "configmaps", "default", "mine"),
-        Recorded(READER, "patch", "apps", "deployments/scale", "default", "web"),
-    ]
-
-
-async def test_a_watch_of_one_name_is_a_watch_of_that_name(api: ApiServer, plain: Plain) -> None:
-    """So that resourceNames can allow it."""
-    await api.apply(ROLES)
-    await api.apply(config_map("mine"))
-    plain.user = READER
-    async with plain.watch(f"{MAPS}?fieldSelector=metadata.name=mine") as response:
-        assert await read(response, 1) == [("ADDED", "mine")]
-
-
-async def test_tokens_are_given_and_end(api: ApiServer, kube: client.ApiClient, plain: Plain) -> None:
-    """By TokenRequest; bound to a pod, one ends with it."""
-    await api.apply(ROLES)
-    [bound] = await api.apply(pod("a"))
-    reference = {"kind": "Pod", "apiVersion": "v1", "name": "a", "uid": bound.obj["metadata"]["uid"]}
-    request = {"spec": {"audiences": [], "expirationSeconds": 600, "boundObjectRef": reference}}
-    given = await client.CoreV1Api(kube).create_namespaced_service_account_token("reader", "default", request)
-    assert api.tokens.user(f"Bearer {given.status.token}").name == READER
-    await plain.ask("DELETE", f"{PODS}/a")
-    assert (await _status(api, given.status.token)) == 401
-
-
-async def _status(api: ApiServer, token: str) -> int:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
-        session.get(api.url + MAPS) as got,
-    ):
-        return got.status
-
-
-async def test_a_review_tells_what_is_allowed(api: ApiServer, kube: client.ApiClient) -> None:
-    """SubjectAccessReview, for the admin to ask about others."""
-    await api.apply(ROLES)
-    attributes = {
-        "verb": "patch",
-        "group": "apps",
-        "resource": "deployments",
-        "subresource": "scale",
-        "namespace": "default",
-    }
-    body = {"spec": {"user": READER, "resourceAttributes": attributes}}
-    review = client.AuthorizationV1Api(kube).create_subject_access_review
-    assert (await review(body)).status.allowed
-    assert not (await review({"spec": {**body["spec"], "user": "else"}})).status.allowed
 
 
 # Life
