@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import base64
 import json
+import logging
 import signal
 import socket
 import ssl
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from tests.kube.history import Record
     from tests.kube.paths import Target
 
+_log = logging.getLogger(__name__)
 _HEALTH = {"/healthz", "/livez", "/readyz"}
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -204,6 +206,9 @@ class ApiServer:
             return web.Response(
                 body=error.body(), status=error.code, content_type="application/json", headers=headers
             )
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            _log.exception("the emulation could not answer %s %s", request.method, request.path)
+            return _json(500, ApiError(500, "InternalError", f"Internal error occurred: {error!r}").body())
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         user, path = self.tokens.user(request.headers.get("Authorization", "")), request.path

@@ -7,6 +7,7 @@ is done in the next turn of the loop, some keys a turn, so that requests are ans
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tests.kube import deployments, replicasets, slices, statefulsets
@@ -15,6 +16,7 @@ from tests.kube.history import Event
 from tests.kube.namespaces import Namespaces
 from tests.kube.podfacts import controller_of
 from tests.kube.scheduling import Scheduler
+from tests.kube.slices import ServiceIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,8 +60,7 @@ class Controllers:
         self._due: dict[Key, None] = {}
         self._turn: asyncio.Handle | None = None
         self._later: dict[Key, asyncio.TimerHandle] = {}
-        self._services: dict[str, dict[str, dict[str, str]]] = {}
-        """Selectors by namespace and name."""
+        self._services = ServiceIndex()
         self._paused = False
 
     # Life
@@ -126,7 +127,7 @@ class Controllers:
             case "", "nodes":
                 yield from (("scheduler", *key) for key in self._scheduler.waiting)
             case "", "services":
-                self._note(event)
+                self._services.take(event)
             case "discovery.k8s.io", "endpointslices":
                 yield "slices", namespace, controller_of(event.record.obj, "Service")
 
@@ -142,11 +143,8 @@ class Controllers:
             yield "deployments", namespace, self._deployment_of(event)
         elif not pod["spec"].get("nodeName"):
             yield "scheduler", *event.record.key
-        known = [
-            record.obj["metadata"].get("labels") or {} for record in (event.record, event.previous) if record
-        ]
-        for service, selector in self._services.get(namespace, {}).items():
-            if any(selector.items() <= labels.items() for labels in known):
+        for record in filter(None, (event.record, event.previous)):
+            for service in self._services.selecting(namespace, record.obj["metadata"].get("labels") or {}):
                 yield "slices", namespace, service
 
     def _deployment_of(self, event: Event) -> str:
@@ -154,15 +152,6 @@ class Controllers:
         namespace, owner = event.record.key[0], controller_of(event.record.obj, "ReplicaSet")
         found = self._store.find("replicasets.apps", namespace, owner)
         return controller_of(found.obj, "Deployment") if found else ""
-
-    def _note(self, event: Event) -> None:
-        namespace, name = event.record.key
-        selector = event.record.obj["spec"].get("selector")
-        services = self._services.setdefault(namespace, {})
-        if event.type == "DELETED" or not selector:
-            services.pop(name, None)
-        else:
-            services[name] = selector
 
     def _add(self, controller: str, namespace: str, name: str) -> None:
         if name:
@@ -175,7 +164,7 @@ class Controllers:
 
     def _run(self) -> None:
         self._turn = None
-        for key in list(self._due)[:AT_ONCE]:
+        for key in tuple(islice(self._due, AT_ONCE)):
             if self._paused:
                 break
             del self._due[key]

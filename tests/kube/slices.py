@@ -12,7 +12,7 @@ from tests.kube.podfacts import is_finished, is_ready, owned_by
 from tests.kube.selectors import LabelSelector
 
 if TYPE_CHECKING:
-    from tests.kube.history import Record
+    from tests.kube.history import Event, Record
     from tests.kube.store import Store
 
 SLICES = "endpointslices.discovery.k8s.io"
@@ -39,9 +39,38 @@ def reconcile(store: Store, namespace: str, name: str) -> float | None:
     return None
 
 
-def selects(service: dict[str, Any], labels: dict[str, str]) -> bool:
-    selector = service["spec"].get("selector")
-    return bool(selector) and selector.items() <= labels.items()
+class ServiceIndex:
+    """Which Services select a pod, found by one label of each selector, so that hundreds of them cost a pod's change nothing."""
+
+    def __init__(self) -> None:
+        self._by_label: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
+
+    def take(self, event: Event) -> None:
+        """Note a change of a Service."""
+        namespace, name = event.record.key
+        for record in (event.previous, event.record):
+            if first := self._first(record):
+                self._by_label.setdefault((namespace, *first), {}).pop(name, None)
+        if event.type != "DELETED" and (first := self._first(event.record)):
+            self._by_label[namespace, *first][name] = event.record.obj["spec"]["selector"]
+
+    def selecting(self, namespace: str, labels: dict[str, str]) -> set[str]:
+        """The names of the Services."""
+        candidates = (self._by_label.get((namespace, *label), {}) for label in labels.items())
+        return {
+            name
+            for found in candidates
+            for name, selector in found.items()
+            if selector.items() <= labels.items()
+        }
+
+    @staticmethod
+    def _first(record: Record | None) -> tuple[str, str] | None:
+        selector = record.obj["spec"].get("selector") if record else None
+        return min(selector.items()) if selector else None
+
+    def __repr__(self) -> str:
+        return f"<ServiceIndex of {sum(map(len, self._by_label.values()))} Services>"
 
 
 def _wanted(store: Store, service: Record) -> dict[tuple[Any, ...] | None, dict[str, dict[str, Any]]]:

@@ -83,6 +83,16 @@ async def test_tokens_are_given_and_end(api: ApiServer, kube: client.ApiClient, 
     assert (await _status(api, given.status.token)) == 401
 
 
+async def test_a_token_ends_with_its_time(api: ApiServer) -> None:
+    """And all of them once they are revoked."""
+    await api.apply(ROLES)
+    assert await _status(api, api.token(READER)) == 403
+    assert await _status(api, api.token(READER, seconds=-1)) == 401
+    token = api.token(READER)
+    api.tokens.revoke()
+    assert await _status(api, token) == 401
+
+
 async def _status(api: ApiServer, token: str) -> int:
     async with (
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,

@@ -189,6 +189,17 @@ async def test_what_cannot_be_is_refused(plain: Plain, method: str, path: str, b
     assert (status, answer["kind"], answer["status"], answer["code"]) == (code, "Status", "Failure", code)
 
 
+async def test_what_nobody_thought_of_is_an_internal_error(
+    plain: Plain, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a Status as well, and in the log."""
+    status, body = await plain.ask(
+        "POST", "/apis/apps/v1/namespaces/default/deployments", {"metadata": {"name": "a"}, "spec": 1}
+    )
+    assert (status, body["reason"]) == (500, "InternalError")
+    assert "could not answer POST" in caplog.text
+
+
 async def test_a_collection_is_deleted_by_selector(api: ApiServer, kube: client.ApiClient) -> None:
     """Only what is selected goes."""
     await api.apply([pod("a", {"app": "x"}), pod("b", {"app": "y"})])

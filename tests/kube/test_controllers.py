@@ -83,6 +83,21 @@ async def test_a_service_without_pods_has_an_empty_slice(api: ApiServer) -> None
     assert not api.store.records("endpointslices")
 
 
+@pytest.mark.usefixtures("node")
+async def test_a_service_that_selects_others_has_others(api: ApiServer) -> None:
+    """Its old endpoints go with its old selector."""
+
+    def behind() -> list[str]:
+        return [each["targetRef"]["name"][:3] for each in endpoints(api)]
+
+    await api.apply([deployment("web", 1), deployment("api", 1), service("web")])
+    await eventually(lambda: behind() == ["web"])
+    api.store.change("services", "default", "web", lambda obj: obj["spec"].update(selector={"app": "api"}))
+    await eventually(lambda: behind() == ["api"])
+    api.store.change("deployments", "default", "api", lambda obj: obj["spec"].update(replicas=2))
+    await eventually(lambda: behind() == ["api", "api"])
+
+
 # Pods and nodes
 
 
