@@ -1,13 +1,15 @@
-"""What the API server makes of an object before it keeps it: checks, defaults, and a pod's service account and quota. Pure."""
+"""What the API server makes of an object before it keeps it: defaults, and a pod's service account and quota. Pure.
+
+`validation` is asked first.
+"""
 
 from __future__ import annotations
 
 import base64
-import re
 from typing import TYPE_CHECKING, Any
 
 from tests.kube import errors
-from tests.kube.selectors import LabelSelector
+from tests.kube.validation import WORKLOADS, validate
 
 if TYPE_CHECKING:
     from tests.kube.history import Record
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 (a path)
 ROOT_CA = "kube-root-ca.crt"
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-_NAME_RULE = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
-_WORKLOADS = {"deployments", "replicasets", "statefulsets"}
 
 
 class Admission:
@@ -29,21 +28,13 @@ class Admission:
 
     def __call__(self, store: Store, resource: Resource, obj: dict[str, Any], old: Record | None) -> None:
         """Check and complete a new object, or one that is to take the place of `old`."""
+        validate(resource, obj, old.obj if old else None)
         if old is not None:
-            _update(store, resource, obj, old.obj)
+            if resource.key in WORKLOADS:
+                _DEFAULTS[resource.qualified](store, obj)
             return
-        metadata = obj["metadata"]
-        if resource.group != "rbac.authorization.k8s.io" and not _NAME.match(metadata["name"]):
-            raise errors.invalid(
-                resource,
-                metadata["name"],
-                "metadata.name",
-                f'Invalid value: "{metadata["name"]}": {_NAME_RULE}',
-            )
         if resource.namespaced:
-            _check_namespace(store, resource, metadata)
-        if resource.plural in _WORKLOADS and resource.group == "apps":
-            _check_selector(resource, obj)
+            _check_namespace(store, resource, obj["metadata"])
         if defaults := _DEFAULTS.get(resource.qualified):
             defaults(store, obj)
         if resource.key == ("", "pods"):
@@ -66,34 +57,12 @@ class Admission:
         return f"<Admission with quotas {self.quotas}>"
 
 
-def _update(store: Store, resource: Resource, obj: dict[str, Any], old: dict[str, Any]) -> None:
-    if resource.plural in _WORKLOADS and resource.group == "apps":
-        name, selector = obj["metadata"]["name"], obj["spec"].get("selector")
-        if selector != old["spec"].get("selector"):
-            raise errors.invalid(
-                resource, name, "spec.selector", f"Invalid value: {selector}: field is immutable"
-            )
-        _check_selector(resource, obj)
-    if resource.qualified in _ON_UPDATE:
-        _DEFAULTS[resource.qualified](store, obj)
-
-
 def _check_namespace(store: Store, resource: Resource, metadata: dict[str, Any]) -> None:
     namespace = metadata.get("namespace", "")
     found = store.record("namespaces", "", namespace)
     if "deletionTimestamp" in found.obj["metadata"]:
         why = f"unable to create new content in namespace {namespace} because it is being terminated"
         raise errors.forbidden(resource, metadata["name"], why)
-
-
-def _check_selector(resource: Resource, obj: dict[str, Any]) -> None:
-    name, spec = obj["metadata"]["name"], obj.get("spec") or {}
-    if not spec.get("selector"):
-        raise errors.invalid(resource, name, "spec.selector", "Required value")
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if not LabelSelector.of(spec["selector"]).matches(labels):
-        why = f"Invalid value: {labels}: `selector` does not match template `labels`"
-        raise errors.invalid(resource, name, "spec.template.metadata.labels", why)
 
 
 def _namespace(_store: Store, obj: dict[str, Any]) -> None:
@@ -245,7 +214,6 @@ def _definition(_store: Store, obj: dict[str, Any]) -> None:
     obj["status"] = {"conditions": conditions, "acceptedNames": names, "storedVersions": stored}
 
 
-_ON_UPDATE = {"deployments.apps", "replicasets.apps", "statefulsets.apps"}
 _DEFAULTS = {
     "namespaces": _namespace,
     "pods": _pod,

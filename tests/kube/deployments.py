@@ -230,36 +230,36 @@ def _failure(conditions: list[Any], new: Record | None, old: list[Record], now: 
 
 
 def _progress(store: Store, record: Record, new: Record, counts: dict[str, Any]) -> list[dict[str, Any]]:
-    spec, conditions, now = record.obj["spec"], counts["conditions"], store.now()
-    before = record.obj.get("status") or {}
+    """The conditions with the rollout's progress. What was reached once for a ReplicaSet is not taken back."""
+    conditions, before = counts["conditions"], record.obj.get("status") or {}
     old: dict[str, Any] = next((each for each in conditions if each["type"] == "Progressing"), {})
-    name, wanted = new.key[1], spec["replicas"]
-    if (
-        old.get("reason") == "NewReplicaSetAvailable"
-        and counts["replicas"] == counts["updatedReplicas"]
-        and f'"{name}"' in old["message"]
-    ):
+    settled = counts["replicas"] == counts["updatedReplicas"] and f'"{new.key[1]}"' in old.get("message", "")
+    if settled and old["reason"] == "NewReplicaSetAvailable":
         return list(conditions)
-    told = ("True", "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
     moved = any(
         before.get(key, 0) != counts[key] for key in ("updatedReplicas", "readyReplicas", "availableReplicas")
     )
-    done = counts["updatedReplicas"] == wanted == counts["replicas"] == counts["availableReplicas"]
-    if done:
-        told = ("True", "NewReplicaSetAvailable", f'ReplicaSet "{name}" has successfully progressed.')
-    elif (
-        old
-        and not moved
-        and seconds_of(old["lastUpdateTime"]) + spec["progressDeadlineSeconds"] < store.clock()
-    ):
-        told = ("False", "ProgressDeadlineExceeded", f'ReplicaSet "{name}" has timed out progressing.')
-    updated = now if moved or old.get("reason") != told[1] or not old else old["lastUpdateTime"]
-    status, reason, message = told
+    wanted = record.obj["spec"]["replicas"]
+    if counts["updatedReplicas"] == wanted == counts["replicas"] == counts["availableReplicas"]:
+        told = ("True", "NewReplicaSetAvailable", "has successfully progressed.")
+    elif not moved and _is_late(old, record.obj["spec"]["progressDeadlineSeconds"], store.clock()):
+        told = ("False", "ProgressDeadlineExceeded", "has timed out progressing.")
+    else:
+        told = ("True", "ReplicaSetUpdated", "is progressing.")
+    status, reason, how = told
+    same = old.get("reason") == reason and not moved
     condition_ = {
         "type": "Progressing",
         "status": status,
         "reason": reason,
-        "message": message,
-        "lastUpdateTime": updated,
+        "message": f'ReplicaSet "{new.key[1]}" {how}',
     }
-    return with_condition(conditions, condition_, now)
+    condition_["lastUpdateTime"] = old["lastUpdateTime"] if same else store.now()
+    return with_condition(conditions, condition_, store.now())
+
+
+def _is_late(progressing: dict[str, Any], deadline: int, now: float) -> bool:
+    if not progressing:
+        return False
+    late = seconds_of(progressing["lastUpdateTime"]) + deadline < now
+    return late or progressing["reason"] == "ProgressDeadlineExceeded"

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tests.kube.history import Record
     from tests.kube.kinds import Resource
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -65,9 +66,11 @@ def not_found(resource: Resource, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{resource.qualified} "{name}" not found', _about(resource, name))
 
 
-def already_exists(resource: Resource, name: str) -> ApiError:
+def already_exists(resource: Resource, found: Record) -> ApiError:
+    name = found.key[1]
+    going = "object is being deleted: " if "deletionTimestamp" in found.obj["metadata"] else ""
     return ApiError(
-        409, "AlreadyExists", f'{resource.qualified} "{name}" already exists', _about(resource, name)
+        409, "AlreadyExists", f'{going}{resource.qualified} "{name}" already exists', _about(resource, name)
     )
 
 

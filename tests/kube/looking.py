@@ -19,7 +19,8 @@ def ready(api: ApiServer, selector: str = "") -> list[str]:
 
 
 def status(api: ApiServer, what: str, name: str = "web") -> dict[str, Any]:
-    return api.store.record(what, "default", name).obj["status"]
+    found: dict[str, Any] = api.store.record(what, "default", name).obj["status"]
+    return found
 
 
 def scale(api: ApiServer, replicas: int, what: str = "deployments") -> None:

@@ -110,8 +110,8 @@ class Store:
         namespace = metadata.get("namespace", "") if resource.namespaced else ""
         if not resource.namespaced:
             metadata.pop("namespace", None)
-        if self.find(resource, namespace, metadata["name"]):
-            raise errors.already_exists(resource, metadata["name"])
+        if found := self.find(resource, namespace, metadata["name"]):
+            raise errors.already_exists(resource, found)
         if metadata.pop("resourceVersion", ""):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
         for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
@@ -120,8 +120,9 @@ class Store:
         metadata["creationTimestamp"] = self.now()
         if resource.has_generation():
             metadata["generation"] = 1
-        if resource.status and not resource.custom and resource.group:
-            obj["status"] = {}
+        if resource.status and resource.group:
+            obj.pop("status", None)
+            obj |= {} if resource.custom else {"status": {}}
         for admit in self.admission:
             admit(self, resource, obj, None)
         if dry_run:

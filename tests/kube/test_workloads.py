@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 from kubernetes_asyncio import client
 
 from tests.eventually import eventually
+from tests.kube import deployments, replicasets
+from tests.kube.admission import Admission
 from tests.kube.deployments import bounds
 from tests.kube.looking import pods, ready, scale, status
 from tests.kube.objects import deployment, stateful_set, template
 from tests.kube.podfacts import condition, is_ready
 from tests.kube.replicasets import DELETION_COST, rank
+from tests.kube.store import Store
 
 if TYPE_CHECKING:
     from tests.kube.apiserver import ApiServer
@@ -268,3 +272,40 @@ async def test_a_stateful_set_rolls_from_the_highest(api: ApiServer) -> None:
     await api.apply(stateful_set("web", 3, template=template({"app": "web"}, "model:2")))
     await eventually(lambda: len(went) == 3 == len(ready(api)))
     assert went == ["web-2", "web-1", "web-0"]
+
+
+# Rollouts that do not come to an end
+
+
+@pytest.mark.usefixtures("node")
+async def test_a_bad_image_takes_no_good_pod_away(api: ApiServer) -> None:
+    """With maxUnavailable 0 the old pods stay while the new one waits for its image."""
+    strategy = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    await api.apply(deployment("web", 2, strategy=strategy))
+    await eventually(lambda: len(ready(api)) == 2)
+    await api.apply(deployment("web", 2, "missing/model:2", strategy=strategy))
+    await eventually(lambda: len(pods(api)) == 3)
+    await api.controllers.settled()
+    assert (len(ready(api)), len(pods(api))) == (2, 3)
+
+
+def test_a_rollout_that_stands_still_says_so() -> None:
+    """After its deadline Progressing is False; a clock moved by hand shows it."""
+    now = [1e9]
+    store = Store(lambda: now[0], random.Random(5))  # noqa: S311 (repeatable)
+    store.admission.append(Admission())
+    store.create("namespaces", {"metadata": {"name": "default"}})
+    store.create("deployments", deployment("web", 1, progressDeadlineSeconds=60))
+
+    def progressing() -> str:
+        deployments.reconcile(store, "default", "web")
+        for record in store.records("replicasets"):
+            replicasets.reconcile(store, *record.key)
+        deployments.reconcile(store, "default", "web")
+        return str(condition(store.get("deployments", "default", "web"), "Progressing")["reason"])
+
+    assert progressing() == "ReplicaSetUpdated"
+    now[0] += 59
+    assert progressing() == "ReplicaSetUpdated"
+    now[0] += 2
+    assert progressing() == "ProgressDeadlineExceeded"
