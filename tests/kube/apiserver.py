@@ -180,7 +180,10 @@ class ApiServer:
     async def apply(
         self, given: str | dict[str, Any] | Iterable[dict[str, Any]], namespace: str = "default"
     ) -> list[Record]:
-        """Create every object, or merge it into the one that is there, as the admin. `namespace` is for those that name none."""
+        """Create every object, or merge it into the one that is there, as the admin. `namespace` is for those that name none.
+
+        A status that is given is written as well, as by the status subresource: a plain write would leave it out.
+        """
         applied = [self._applied(obj, namespace) for obj in manifests.objects(given)]
         await asyncio.sleep(0)
         return applied
@@ -193,8 +196,12 @@ class ApiServer:
         found = self.store.find(resource, metadata.get("namespace", ""), metadata["name"])
         obj = {**obj, "metadata": metadata}
         if found is None:
-            return self.store.create(resource, obj)
-        return self.store.replace(resource, strategically_merged(found.obj, obj))
+            made = self.store.create(resource, obj)
+        else:
+            made = self.store.replace(resource, strategically_merged(found.obj, obj))
+        if "status" not in obj or not resource.status:
+            return made
+        return self.store.set_status(made, strategically_merged(made.obj.get("status"), obj["status"]))
 
     # HTTP
 

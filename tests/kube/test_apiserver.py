@@ -227,6 +227,16 @@ async def test_applying_twice_merges(api: ApiServer) -> None:
     assert api.store.get("configmaps", "team", "a")["data"] == {"since": "2020-01-01", "more": "1"}
 
 
+async def test_a_status_comes_by_its_subresource_or_by_apply(api: ApiServer, plain: Plain) -> None:
+    """As from a real server, a POST leaves it out."""
+    await api.apply(WIDGETS)
+    path, status = "/apis/example.com/v1/namespaces/default/widgets", {"size": 3}
+    _, posted = await plain.ask("POST", path, {**WIDGET, "status": status})
+    _, patched = await plain.ask("PATCH", f"{path}/w/status", {"status": status}, MERGE)
+    [applied] = await api.apply({**WIDGET, "status": {"size": 4}})
+    assert ("status" in posted, patched["status"], applied.obj["status"]) == (False, status, {"size": 4})
+
+
 # Scale
 
 
