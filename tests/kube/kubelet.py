@@ -97,21 +97,31 @@ class Kubelet:
         tls: ssl.SSLContext | None = None,
         name: str | None = None,
         backoff: float = CRASH_BACKOFF,
+        folder: Path | None = None,
     ) -> AsyncIterator[Self]:
         """A node that is registered; at the end its processes are killed, and the Node removed.
 
         `backoff` is the first delay before a crashed container starts again; all delays of a kubelet scale with it.
+        `folder` gets the containers' output (`logs/`) and stays; without it there is a temporary one.
         """
-        async with cls.with_access(Access(url, token, tls), name=name, backoff=backoff) as node:
+        async with cls.with_access(
+            Access(url, token, tls), name=name, backoff=backoff, folder=folder
+        ) as node:
             yield node
 
     @classmethod
     @contextlib.asynccontextmanager
     async def with_access(
-        cls, access: Access, *, name: str | None = None, backoff: float = CRASH_BACKOFF
+        cls,
+        access: Access,
+        *,
+        name: str | None = None,
+        backoff: float = CRASH_BACKOFF,
+        folder: Path | None = None,
     ) -> AsyncIterator[Self]:
         """As `running`."""
-        folder = Path(tempfile.mkdtemp(prefix="tidegate-node-"))
+        given, folder = folder, folder or Path(tempfile.mkdtemp(prefix="tidegate-node-"))
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
         node = cls(access, name, backoff, folder)
         serving: list[asyncio.Task[None]] = []
         try:
@@ -123,7 +133,8 @@ class Kubelet:
                     task.result()
         finally:
             await node._close(serving)
-            shutil.rmtree(folder, ignore_errors=True)
+            if given is None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def kill(self, uid: str) -> None:
         """SIGKILL to a pod's processes, as a crash would."""
@@ -234,16 +245,15 @@ class Kubelet:
         self.pods[uid].update(item)
 
     def _start(self, uid: str, item: Object) -> None:
-        folder = self.folder / uid
-        folder.mkdir()
         pod = Pod(
             item,
             address=self._addresses.next(),
-            folder=folder,
+            folder=self.folder,
             api=self._api,
             references=self._references,
             backoff=self._backoff,
         )
+        pod.folder.mkdir()
         self.pods[uid] = pod
         task = asyncio.create_task(pod.run(), name=f"pod {pod.name}")
         self._tasks[uid] = task
@@ -291,13 +301,16 @@ async def main() -> None:
     parser.add_argument(
         "--backoff", type=float, default=CRASH_BACKOFF, help="seconds before a second restart"
     )
+    parser.add_argument(
+        "--folder", type=Path, help="where output goes, and stays (default: a temporary folder)"
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     access = access_of(args.kubeconfig)
-    async with Kubelet.with_access(access, name=args.name, backoff=args.backoff) as node:
+    async with Kubelet.with_access(access, name=args.name, backoff=args.backoff, folder=args.folder) as node:
         log.info("%r runs pods below %s", node, node.folder)
         await ended.wait()
 

@@ -179,9 +179,12 @@ class Container:
         self.signal(signal.SIGTERM)
         grace = self._pod["spec"].get("terminationGracePeriodSeconds", 30)
         doomed = self._process
-        asyncio.get_running_loop().call_later(
-            grace, lambda: self._process is doomed and self.signal(signal.SIGKILL)
-        )
+
+        def kill() -> None:
+            if self._process is doomed:
+                self.signal(signal.SIGKILL)
+
+        asyncio.get_running_loop().call_later(grace, kill)
 
     # What it tells
 

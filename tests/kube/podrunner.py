@@ -40,7 +40,8 @@ class Pod:
         self.object = pod
         self.uid: str = pod["metadata"]["uid"]
         self.address = address
-        self.folder = folder
+        self.folder: Path = folder / self.uid
+        self._logs: Path = folder / "logs"
         self._api = api
         self._references = references
         self._began = time.time()
@@ -158,8 +159,8 @@ class Pod:
         return Launch(argv, base | env, cwd, self.log(container["name"]))
 
     def log(self, container: str) -> Path:
-        """Where a container's output goes."""
-        return self.folder / f"{container}.log"
+        """Where a container's output goes; it outlives the pod."""
+        return self._logs / f"{self.namespace}_{self.name}_{container}.log"
 
     # Volumes
 
@@ -184,7 +185,7 @@ class Pod:
 
     async def _write(self, volume: Object) -> None:
         folder = self._folder(volume)
-        if not {"configMap", "secret", "projected", "downwardAPI"} & volume.keys():
+        if not volume.keys() & set(podspec.GENERATED):
             folder.mkdir(parents=True, exist_ok=True)
             return
         objects = await self._references.read(self.namespace, podspec.volume_references(volume))

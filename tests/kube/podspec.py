@@ -19,6 +19,8 @@ Objects = Mapping[Reference, Object | None]
 
 ANY_ADDRESS = re.compile(r"(?<![\d.])0\.0\.0\.0(?![\d.])")
 VARIABLE = re.compile(r"\$\$|\$\(([^)]*)\)")
+GENERATED = ("configMap", "secret", "projected", "downwardAPI")
+"""Volumes whose files the node writes."""
 KINDS = {"configmaps": "ConfigMap", "secrets": "Secret"}
 
 
@@ -195,10 +197,8 @@ def contents(
 
 
 def _default_mode(volume: Object) -> int:
-    source = next(
-        (volume[key] for key in ("configMap", "secret", "projected", "downwardAPI") if key in volume), {}
-    )
-    return int(source.get("defaultMode") or 0o644)
+    sources: list[Object] = [volume[key] for key in GENERATED if key in volume]
+    return int((sources[0].get("defaultMode") if sources else None) or 0o644)
 
 
 def _part_files(
