@@ -81,6 +81,7 @@ class Kubelet:
         """By uid."""
         self._api = Api(access)
         self._backoff = backoff
+        self._began = time.time()
         self._references = References(self._api)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -147,9 +148,6 @@ class Kubelet:
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name, "labels": labels}}
         with _unless(409):
             await self._api.post("/api/v1/nodes", node | {"status": self._status()})
-        await self._report()
-
-    async def _report(self) -> None:
         await self._api.patch(f"/api/v1/nodes/{self.name}/status", {"status": self._status()})
 
     def _status(self) -> Object:
@@ -157,7 +155,7 @@ class Kubelet:
         now = timestamp(time.time())
 
         def condition(kind: str, status: str, reason: str) -> Object:
-            times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
+            times = {"lastHeartbeatTime": now, "lastTransitionTime": timestamp(self._began)}
             return {"type": kind, "status": status, "reason": reason, "message": reason, **times}
 
         return {
@@ -190,7 +188,7 @@ class Kubelet:
     async def _beat(self) -> None:
         while True:
             try:
-                await self._report()
+                await self._register()
                 await self._renew()
             except FAILURES as error:
                 log.info("%r: heartbeat: %s", self, error)

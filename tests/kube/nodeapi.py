@@ -10,7 +10,7 @@ import logging
 import random
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class Api:
     async def delete(self, path: str, body: Object | None = None, **params: str) -> Object:
         return await self._request("DELETE", path, body, params=params)
 
-    async def follow(self, path: str, **selection: str) -> AsyncIterator[tuple[str, Any]]:
+    async def follow(self, path: str, **selection: str) -> AsyncGenerator[tuple[str, Any], None]:
         """`("SYNC", all of them)` after each list, then `("ADDED" | "MODIFIED" | "DELETED", one)`; without end."""
         while True:
             try:
@@ -91,7 +91,7 @@ class Api:
 
     async def _watch(
         self, path: str, version: str, selection: Mapping[str, str]
-    ) -> AsyncIterator[tuple[str, Any]]:
+    ) -> AsyncGenerator[tuple[str, Any], None]:
         while True:
             params = {
                 **selection,

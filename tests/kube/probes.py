@@ -35,8 +35,8 @@ class Probe:
         port = action["port"]
         if isinstance(port, int) or port.isdigit():
             return int(port)
-        named = (entry for entry in self.container.get("ports", []) if entry.get("name") == port)
-        return int(next(named)["containerPort"])
+        named = {entry.get("name"): entry["containerPort"] for entry in self.container.get("ports", [])}
+        return int(named[port])
 
     async def succeeds(self) -> bool:
         """Try once."""
@@ -46,7 +46,7 @@ class Probe:
                     return await self._http(self.spec["httpGet"])
                 if "tcpSocket" in self.spec:
                     return await self._tcp(self.spec["tcpSocket"])
-        except (OSError, TimeoutError, aiohttp.ClientError, StopIteration):
+        except (OSError, TimeoutError, aiohttp.ClientError, KeyError):
             pass
         return False
 
