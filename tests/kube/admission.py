@@ -10,10 +10,11 @@ from tests.kube import errors
 from tests.kube.selectors import LabelSelector
 
 if TYPE_CHECKING:
+    from tests.kube.history import Record
     from tests.kube.kinds import Resource
     from tests.kube.store import Store
 
-TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105: a path
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 (a path)
 ROOT_CA = "kube-root-ca.crt"
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 _NAME_RULE = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
@@ -26,7 +27,11 @@ class Admission:
     def __init__(self) -> None:
         self.quotas: dict[str, int] = {}
 
-    def __call__(self, store: Store, resource: Resource, obj: dict[str, Any]) -> None:
+    def __call__(self, store: Store, resource: Resource, obj: dict[str, Any], old: Record | None) -> None:
+        """Check and complete a new object, or one that is to take the place of `old`."""
+        if old is not None:
+            _update(store, resource, obj, old.obj)
+            return
         metadata = obj["metadata"]
         if resource.group != "rbac.authorization.k8s.io" and not _NAME.match(metadata["name"]):
             raise errors.invalid(
@@ -59,6 +64,18 @@ class Admission:
 
     def __repr__(self) -> str:
         return f"<Admission with quotas {self.quotas}>"
+
+
+def _update(store: Store, resource: Resource, obj: dict[str, Any], old: dict[str, Any]) -> None:
+    if resource.plural in _WORKLOADS and resource.group == "apps":
+        name, selector = obj["metadata"]["name"], obj["spec"].get("selector")
+        if selector != old["spec"].get("selector"):
+            raise errors.invalid(
+                resource, name, "spec.selector", f"Invalid value: {selector}: field is immutable"
+            )
+        _check_selector(resource, obj)
+    if resource.qualified in _ON_UPDATE:
+        _DEFAULTS[resource.qualified](store, obj)
 
 
 def _check_namespace(store: Store, resource: Resource, metadata: dict[str, Any]) -> None:
@@ -228,6 +245,7 @@ def _definition(_store: Store, obj: dict[str, Any]) -> None:
     obj["status"] = {"conditions": conditions, "acceptedNames": names, "storedVersions": stored}
 
 
+_ON_UPDATE = {"deployments.apps", "replicasets.apps", "statefulsets.apps"}
 _DEFAULTS = {
     "namespaces": _namespace,
     "pods": _pod,

@@ -12,14 +12,17 @@ By hand: `python -m tests.kube.apiserver --port 6443 --kubeconfig FILE`.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import json
+import signal
 import socket
 import ssl
+import sys
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +32,7 @@ from aiohttp import web
 
 from tests.kube import manifests, rbac
 from tests.kube.admission import Admission
+from tests.kube.controllers import Controllers
 from tests.kube.documents import document
 from tests.kube.errors import ApiError, no_such_path
 from tests.kube.faults import Faults
@@ -36,6 +40,7 @@ from tests.kube.identity import ADMIN, ANONYMOUS, AUTHENTICATED, Tokens, User
 from tests.kube.listing import Lists
 from tests.kube.patches import strategically_merged
 from tests.kube.paths import parse
+from tests.kube.simulated import SimulatedNode
 from tests.kube.store import Store
 from tests.kube.verbs import Asked, Verbs, selection
 from tests.kube.watching import stream
@@ -65,7 +70,14 @@ class Recorded(NamedTuple):
 
 class ApiServer:
     def __init__(
-        self, port: int = 0, *, tls: bool = False, capacity: int = 10_000, bookmarks: float = 1.0
+        self,
+        port: int = 0,
+        *,
+        tls: bool = False,
+        capacity: int = 10_000,
+        bookmarks: float = 1.0,
+        controllers: bool = True,
+        lag: float = 0.0,
     ) -> None:
         self.store = Store(time.time, capacity=capacity)
         self.admission = Admission()
@@ -80,8 +92,14 @@ class ApiServer:
         self._verbs = Verbs(self.store, lists, self.tokens)
         self._port = port
         self._authority = trustme.CA() if tls else None
+        self.controllers = Controllers(self.store, self.admission, self.ca, lag)
+        self._controlled = controllers
         self._runner = web.AppRunner(
-            _application(self), access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+            _application(self),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=0.1,
+            keepalive_timeout=3600,
         )
         self._reserved: socket.socket | None = None
         self._listener: AbstractServer | None = None
@@ -104,12 +122,16 @@ class ApiServer:
         self._reserved = _bound(self._port)
         self._port = self._reserved.getsockname()[1]
         await self._listen()
+        if self._controlled:
+            self.controllers.start()
 
     async def stop(self) -> None:
         self._close()
         await self._runner.cleanup()
         if self._reserved is not None:
             self._reserved.close()
+        if self._controlled:
+            self.controllers.stop()
 
     # For tests
 
@@ -157,7 +179,9 @@ class ApiServer:
         self, given: str | dict[str, Any] | Iterable[dict[str, Any]], namespace: str = "default"
     ) -> list[Record]:
         """Create every object, or merge it into the one that is there, as the admin. `namespace` is for those that name none."""
-        return [self._applied(obj, namespace) for obj in manifests.objects(given)]
+        applied = [self._applied(obj, namespace) for obj in manifests.objects(given)]
+        await asyncio.sleep(0)
+        return applied
 
     def _applied(self, obj: dict[str, Any], namespace: str) -> Record:
         resource = self.store.registry.of(obj)
@@ -266,3 +290,36 @@ def _bound(port: int) -> socket.socket:
     bound.setblocking(False)
     bound.bind(("127.0.0.1", port))
     return bound
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    options = {"port": arguments.port, "tls": arguments.tls, "lag": arguments.lag}
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with ApiServer.running(**options) as api, AsyncExitStack() as stack:
+        if arguments.simulate is not None:
+            await stack.enter_async_context(SimulatedNode.running(api, delay=arguments.simulate))
+        if arguments.kubeconfig:
+            api.kubeconfig(arguments.kubeconfig)
+        sys.stdout.write(f"serving at {api.url}\n")
+        sys.stdout.flush()
+        await ended.wait()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="A Kubernetes API server with its controllers, kept in memory."
+    )
+    parser.add_argument("--port", type=int, default=0, help="default: any that is free")
+    parser.add_argument("--kubeconfig", type=Path, help="write the admin's there, once it serves")
+    parser.add_argument("--tls", action="store_true", help="serve over TLS, by an authority of its own")
+    parser.add_argument("--lag", type=float, default=0.0, help="seconds until controllers deal with a change")
+    parser.add_argument(
+        "--simulate", type=float, metavar="SECONDS", help="add a node whose pods are ready after so long"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(_arguments()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.kube.errors import no_such_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 METADATA_FIELDS = ("metadata.name", "metadata.namespace")
@@ -151,7 +151,7 @@ class Registry:
         for resource in resources:
             self.add(resource)
 
-    def __iter__(self) -> Iterable[Resource]:
+    def __iter__(self) -> Iterator[Resource]:
         return iter(tuple(self._by_path.values()))
 
     def add(self, resource: Resource) -> None:

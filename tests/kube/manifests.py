@@ -14,7 +14,7 @@ FIRST = {"Namespace": 0, "CustomResourceDefinition": 1, "ServiceAccount": 2}
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as its base has it)
         first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -22,13 +22,13 @@ class _Loader(yaml.SafeLoader):
 
 def parsed(text: str | bytes) -> Any:
     """One document."""
-    return yaml.load(text, _Loader)  # noqa: S506: a SafeLoader that knows less
+    return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader that knows less)
 
 
 def objects(manifests: str | bytes | dict[str, Any] | Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every object in YAML, or in dicts, in the order in which they can be created."""
     if isinstance(manifests, str | bytes):
-        documents = list(yaml.load_all(manifests, _Loader))  # noqa: S506: as above
+        documents = list(yaml.load_all(manifests, _Loader))
     else:
         documents = [manifests] if isinstance(manifests, dict) else list(manifests)
     found = [item for document in documents if document for item in _items(document)]

@@ -40,9 +40,16 @@ class LabelSelector:
             (key, "in", frozenset({value}))
             for key, value in sorted((selector.get("matchLabels") or {}).items())
         ]
-        for entry in selector.get("matchExpressions") or ():
-            wanted.append((entry["key"], _OPERATORS[entry["operator"]], frozenset(entry.get("values") or ())))
-        return cls(wanted)
+        expressions = selector.get("matchExpressions") or ()
+        return cls(
+            [
+                *wanted,
+                *(
+                    (each["key"], _OPERATORS[each["operator"]], frozenset(each.get("values") or ()))
+                    for each in expressions
+                ),
+            ]
+        )
 
     @classmethod
     def equal(cls, labels: Mapping[str, str]) -> LabelSelector:

@@ -1,7 +1,7 @@
 """Objects as a Kubernetes API server keeps them. Pure: told the time and the chance.
 
 One increasing resourceVersion counts all changes; a write that changes nothing is none. An object that the store gives out as a `Record`
-is shared and never changed; `get` and `list` give copies. `admission` is asked before each creation, and may change the object or refuse.
+is shared and never changed; `get` and `objects` give copies. `admission` is asked before each write, and may change the object or refuse.
 Deletion is `deletion`'s. Neighbours: `history` is told of each change, `controllers` listens for them, `verbs` puts HTTP on it.
 """
 
@@ -41,11 +41,12 @@ class Store:
         self, clock: Callable[[], float], chance: random.Random | None = None, capacity: int = 10_000
     ) -> None:
         self.clock = clock
-        self.chance = chance or random.Random()
+        self.chance = chance or random.Random()  # noqa: S311 (names and uids of tests)
         self.registry = Registry()
         self.history = History(capacity)
         self.rv = 0
-        self.admission: list[Callable[[Store, Resource, dict[str, Any]], None]] = []
+        self.admission: list[Callable[[Store, Resource, dict[str, Any], Record | None], None]] = []
+        """Asked before each write with the object and the old one, if there is one."""
         self.listeners: list[Callable[[Event], None]] = []
         """Told of each change in its order, also while the history is frozen; what they write themselves is told after."""
         self._to_tell: deque[Event] = deque()
@@ -77,7 +78,7 @@ class Store:
         candidates = self._candidates(resource, namespace, labels)
         return [record for record in candidates if labels.matches(record.obj["metadata"].get("labels") or {})]
 
-    def list(self, what: str | Resource, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+    def objects(self, what: str | Resource, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
         return [record.copy() for record in self.records(what, namespace, selector)]
 
     def owned(self, uid: str, what: str | Resource | None = None) -> list[Record]:
@@ -122,7 +123,7 @@ class Store:
         if resource.status and not resource.custom and resource.group:
             obj["status"] = {}
         for admit in self.admission:
-            admit(self, resource, obj)
+            admit(self, resource, obj, None)
         if dry_run:
             return Record(
                 resource, {**obj, "metadata": {**metadata, "resourceVersion": str(self.rv)}}, self.rv
@@ -137,6 +138,9 @@ class Store:
         given = obj["metadata"]
         old = self.record(resource, given.get("namespace", "") if resource.namespaced else "", given["name"])
         new = self._prepared(resource, old, obj, subresource)
+        if subresource != "status":
+            for admit in self.admission:
+                admit(self, resource, new, old)
         if _same(new, old.obj):
             return old
         if resource.has_generation() and _substance(new) != _substance(old.obj):
@@ -177,6 +181,10 @@ class Store:
     ) -> Record:
         """As DELETE with these DeleteOptions: returns what is left, or the last state if nothing is."""
         return deletion.delete(self, what, namespace, name, options)
+
+    def set_status(self, record: Record, status: dict[str, Any]) -> Record:
+        """As a controller writes a status that it has computed: nothing if it says nothing new."""
+        return record if record.obj.get("status") == status else self.mark(record, status)
 
     def remove(self, record: Record) -> Record:
         """Take an object away now, whatever its finalizers say. Returns its last state."""
@@ -240,7 +248,9 @@ class Store:
         record = Record(resource, obj, self.rv)
         if old is not None:
             self._forget(old)
-        if type_ != "DELETED":
+        if type_ == "DELETED":
+            del self._records[resource.key][record.key]
+        else:
             self._keep(record)
         if resource.plural == "customresourcedefinitions":
             self._serve(obj, gone=type_ == "DELETED")
@@ -273,8 +283,8 @@ class Store:
             self._owned.setdefault(owner["uid"], {})[kind, namespace, name] = None
 
     def _forget(self, record: Record) -> None:
+        """Take it out of the indexes. Its place among the objects is kept for what may come after it."""
         kind, (namespace, name) = record.resource.key, record.key
-        del self._records[kind][namespace, name]
         metadata = record.obj["metadata"]
         for key, value in (metadata.get("labels") or {}).items():
             _drop(self._labelled, (kind, namespace, key, value), name)
