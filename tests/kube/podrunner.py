@@ -128,8 +128,10 @@ class Pod:
                 for container in self.containers:
                     container.start()
             wait = self._until_tokens_age() if written else 1.0
+            # Not wait_for(): up to Python 3.11 it loses a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._stale.wait()
 
     async def _end_containers(self) -> None:
         metadata = self.object["metadata"]
