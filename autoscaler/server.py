@@ -109,7 +109,8 @@ class Autoscaler:
     def decisions(self) -> dict[str, tuple[int, str]]:
         """By Backend: the replicas wanted, and why."""
         targets = self.controller.targets.values()
-        return {t.name: (t.decision.desired, t.decision.reason) for t in targets if t.decision is not None}
+        decided = {t.name: (t.decision.desired, t.decision.reason) for t in targets if t.decision is not None}
+        return decided | {t.name: (t.wish or 0, t.waiting_for) for t in targets if t.waiting_for}
 
     # -- what the configuration names
 
