@@ -6,7 +6,7 @@ Beside `models`, whose validators word their own faults (type `tidegate`); every
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -70,7 +70,9 @@ def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[Key
 
 
 def _faults(detail: ErrorDetails, model: type[BaseModel], *, hint: bool) -> Iterator[Fault]:
-    path, kind, context = tuple(detail["loc"]), detail["type"], detail.get("ctx", {})
+    # A key that takes values of several kinds names the kind in the path: `<urls>`.
+    path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
+    kind, context = detail["type"], detail.get("ctx", {})
     if path and path[-1] == _KEY:
         path = path[:-1]
     if kind == "tidegate":
@@ -131,7 +133,10 @@ def _keys(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
 
 
 def _given(annotation: Any) -> Any:  # noqa: ANN401 - as types are
-    """What a section that may be left out is when it is there."""
-    if not isinstance(annotation, UnionType):
+    """What a section that may be left out is when it is there; of several kinds the one that has keys."""
+    if get_origin(annotation) is Annotated:
+        return _given(get_args(annotation)[0])
+    if not isinstance(annotation, UnionType) and get_origin(annotation) is not Union:
         return annotation
-    return next(kind for kind in get_args(annotation) if kind is not NoneType)
+    kinds = [_given(kind) for kind in get_args(annotation) if kind is not NoneType]
+    return next((kind for kind in kinds if hasattr(kind, "model_fields")), kinds[0])
