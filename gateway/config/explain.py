@@ -54,6 +54,10 @@ def blank(path: KeyPath) -> Fault:
     return Fault(path, "has no value: give one, or remove the key")
 
 
+OF_SEVERAL_KINDS = ("autoscaler", "gateways")
+"""The key that takes URLs, or a mapping."""
+
+
 def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[KeyPath]) -> Iterator[Fault]:
     """A Fault for each thing that is wrong. `blanks` are the keys that stand there without a value."""
     empty = set(blanks)
@@ -70,9 +74,7 @@ def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[Key
 
 
 def _faults(detail: ErrorDetails, model: type[BaseModel], *, hint: bool) -> Iterator[Fault]:
-    # A key that takes values of several kinds names the kind in the path: `<urls>`.
-    path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
-    kind, context = detail["type"], detail.get("ctx", {})
+    path, kind, context = _plain(tuple(detail["loc"])), detail["type"], detail.get("ctx", {})
     if path and path[-1] == _KEY:
         path = path[:-1]
     if kind == "tidegate":
@@ -86,6 +88,11 @@ def _faults(detail: ErrorDetails, model: type[BaseModel], *, hint: bool) -> Iter
         yield Fault(path[:-1], f"unknown key {show(key)}{words}", at=path)
     else:
         yield Fault(path, _word(detail, context))
+
+
+def _plain(path: KeyPath) -> KeyPath:
+    """Without the part by which pydantic tells of which kind a value was, where a key takes several."""
+    return (*OF_SEVERAL_KINDS, *path[3:]) if path[:2] == OF_SEVERAL_KINDS else path
 
 
 def _below(path: KeyPath, under: KeyPath) -> KeyPath:

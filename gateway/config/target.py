@@ -95,12 +95,12 @@ class GatewayService(Section):
 
 
 def _gateways_kind(value: object) -> str:
-    return "<service>" if isinstance(value, dict | GatewayService) else "<urls>"
+    return "service" if isinstance(value, dict | GatewayService) else "urls"
 
 
 Gateways = Annotated[
-    Annotated[GatewayService, Tag("<service>")]
-    | Annotated[tuple[HttpUrl, ...], Strict(strict=False), Tag("<urls>")],
+    Annotated[GatewayService, Tag("service")]
+    | Annotated[tuple[HttpUrl, ...], Strict(strict=False), Tag("urls")],
     Discriminator(_gateways_kind),
 ]
 """URLs, or the Service whose endpoints they are."""
