@@ -42,6 +42,8 @@ class Lease:
         self._lease: dict[str, Any] | None = None
         """The object as last read or written."""
         self._led = False
+        self.term = 0
+        """Counts the times that it began to lead."""
         self._problem = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -135,6 +137,7 @@ class Lease:
             other = record.holder if record is not None and record.holder != self.identity else ""
             logger.info("%s: %s%s", self.identity, words, f"; {other} is" if other else "")
             if leads:
+                self.term += 1
                 self._on_news()
 
     def _now(self) -> float:
