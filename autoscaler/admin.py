@@ -78,7 +78,7 @@ class _Pages:
 
     async def _decisions(self) -> AsyncIterator[bytes]:
         comma, now = "", self.controller.clock()
-        yield b'{"backends": {'
+        yield f'{{"leading": {json.dumps(self.controller.leads())}, "backends": {{'.encode()
         for target in list(self.controller.targets.values()):
             await asyncio.sleep(0)
             yield f"{comma}{json.dumps(target.name)}: {json.dumps(describe(target, now))}".encode()
