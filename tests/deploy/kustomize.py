@@ -22,7 +22,14 @@ _FIELDS = {
     "Kustomization": ("kustomize.config.k8s.io/v1beta1", _BASE | {"namespace", "labels", "images"}),
     "Component": ("kustomize.config.k8s.io/v1alpha1", _BASE | {"namespace", "labels", "images"}),
 }
-_CLUSTER_SCOPED = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Node", "PersistentVolume"}
+_CLUSTER_SCOPED = {
+    "Namespace",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "Node",
+    "PersistentVolume",
+}
 
 
 def build(folder: Path) -> list[Object]:

@@ -7,7 +7,9 @@ from tests.deploy.kustomize import Object, build, combine
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*.yaml") if path.name != "kustomization.yaml")
-KUSTOMIZATIONS = sorted(path.parent for path in DEPLOY.rglob("kustomization.yaml") if "components" not in path.parts)
+KUSTOMIZATIONS = sorted(
+    path.parent for path in DEPLOY.rglob("kustomization.yaml") if "components" not in path.parts
+)
 OVERLAYS = [folder for folder in KUSTOMIZATIONS if folder.parent.name == "overlays"]
 EXAMPLES = [folder for folder in KUSTOMIZATIONS if folder.parent.name == "examples"]
 NOT_MANIFESTS = {DEPLOY / "examples/hpa/prometheus-adapter-values.yaml"}

@@ -41,7 +41,13 @@ FOREIGN: dict[str, tuple[str, dict[str, Any]]] = {
                 {
                     "name!": str,
                     "rules!": [
-                        {"alert": str, "expr!": str, "for": str, "labels": {"*": str}, "annotations": {"*": str}}
+                        {
+                            "alert": str,
+                            "expr!": str,
+                            "for": str,
+                            "labels": {"*": str},
+                            "annotations": {"*": str},
+                        }
                     ],
                 }
             ]
@@ -72,7 +78,12 @@ ENUMS = {
     ("V1SeccompProfile", "type"): {"RuntimeDefault", "Localhost", "Unconfined"},
     ("V1DeploymentStrategy", "type"): {"RollingUpdate", "Recreate"},
     ("V1StatefulSetSpec", "podManagementPolicy"): {"OrderedReady", "Parallel"},
-    ("V1PersistentVolumeClaimSpec", "accessModes"): {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"},
+    ("V1PersistentVolumeClaimSpec", "accessModes"): {
+        "ReadWriteOnce",
+        "ReadOnlyMany",
+        "ReadWriteMany",
+        "ReadWriteOncePod",
+    },
     ("RbacV1Subject", "kind"): {"ServiceAccount", "User", "Group"},
     ("V1RoleRef", "kind"): {"Role", "ClusterRole"},
     ("V1RoleRef", "apiGroup"): {"rbac.authorization.k8s.io"},
@@ -99,7 +110,11 @@ def faults(obj: dict[str, Any]) -> list[str]:
     found = [] if _SUBDOMAIN.fullmatch(name) else [f"metadata.name: {name!r} is no name"]
     if kind in FOREIGN:
         found += _model(obj["metadata"], "V1ObjectMeta", "metadata")
-        found += _shape({key: obj[key] for key in obj if key not in {"apiVersion", "kind", "metadata"}}, {"spec!": FOREIGN[kind][1]}, "")
+        found += _shape(
+            {key: obj[key] for key in obj if key not in {"apiVersion", "kind", "metadata"}},
+            {"spec!": FOREIGN[kind][1]},
+            "",
+        )
     else:
         found += _model(obj, f"V{version[-1]}{kind}", "")
     return found

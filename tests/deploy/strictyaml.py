@@ -12,7 +12,7 @@ import yaml
 class _Loader(yaml.SafeLoader):
     """Refuses duplicate keys, which PyYAML lets the last of win."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT002  # PyYAML's own
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for twice in {key for key in keys if keys.count(key) > 1}:
             raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
@@ -22,10 +22,13 @@ class _Loader(yaml.SafeLoader):
 def documents(source: Path | str) -> list[Any]:
     """The documents of a file, or of a text, without empty ones."""
     # By way of JSON, as to an API server: what an anchor named is a copy wherever it is used.
-    return [json.loads(document) for document in _parsed(source.read_text() if isinstance(source, Path) else source)]
+    return [
+        json.loads(document)
+        for document in _parsed(source.read_text() if isinstance(source, Path) else source)
+    ]
 
 
 @cache
 def _parsed(text: str) -> list[str]:
-    loaded = yaml.load_all(text, _Loader)  # noqa: S506  # a SafeLoader at heart
+    loaded = yaml.load_all(text, _Loader)
     return [json.dumps(document) for document in loaded if document is not None]

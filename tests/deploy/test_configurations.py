@@ -77,7 +77,9 @@ def test_a_pod_has_time_to_drain(folder: Path) -> None:
 @pytest.mark.parametrize("folder", [f for f in EXAMPLES if f.name != "monitoring"], ids=name)
 def test_an_examples_backends_are_its_workloads(folder: Path) -> None:
     """By name, with a port that is the pods' or the Service's."""
-    objects = {(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]): o for o in installed(folder)}
+    objects = {
+        (o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]): o for o in installed(folder)
+    }
     for backend in plain(folder)["backends"].values():
         target = backend["target"]
         if "scale_target_ref" in target:
@@ -121,6 +123,11 @@ def test_the_hpas_metrics_are_those_of_the_adapters_rules() -> None:
     folder = DEPLOY / "examples/hpa"
     (values,) = documents(folder / "prometheus-adapter-values.yaml")
     offered = {rule["name"]["as"] for rule in values["rules"]["external"]}
-    metrics = [m["external"]["metric"] for m in find(installed(folder), "HorizontalPodAutoscaler", "iris-v1")["spec"]["metrics"]]
+    metrics = [
+        m["external"]["metric"]
+        for m in find(installed(folder), "HorizontalPodAutoscaler", "iris-v1")["spec"]["metrics"]
+    ]
     assert {metric["name"] for metric in metrics} == offered
-    assert {metric["selector"]["matchLabels"]["backend"] for metric in metrics} == set(plain(folder)["backends"])
+    assert {metric["selector"]["matchLabels"]["backend"] for metric in metrics} == set(
+        plain(folder)["backends"]
+    )

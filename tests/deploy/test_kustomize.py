@@ -14,9 +14,12 @@ from tests.deploy.patches import json_patch, merge
 from tests.deploy.strictyaml import documents
 
 COMMAND = next(
-    (list(words) for words in (("kustomize", "build"), ("kubectl", "kustomize")) if shutil.which(words[0])), None
+    (list(words) for words in (("kustomize", "build"), ("kubectl", "kustomize")) if shutil.which(words[0])),
+    None,
 )
-real = pytest.mark.skipif(COMMAND is None, reason="neither kustomize nor kubectl is on the PATH: nothing to compare with")
+real = pytest.mark.skipif(
+    COMMAND is None, reason="neither kustomize nor kubectl is on the PATH: nothing to compare with"
+)
 
 HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
 APP = """
@@ -146,7 +149,10 @@ REFUSED = {
     "a field that is not known": ("commonLabels: {a: b}", "unknown here: commonLabels"),
     "a patch of nothing": ("patches: [{target: {kind: Secret}, patch: '[]'}]", "changes nothing"),
     "a patch's option that is not known": ("patches: [{options: {}, patch: '[]'}]", "unknown in a patch"),
-    "a target that is not known": ("patches: [{target: {labelSelector: x}, patch: '[]'}]", "unknown in a target"),
+    "a target that is not known": (
+        "patches: [{target: {labelSelector: x}, patch: '[]'}]",
+        "unknown in a target",
+    ),
     "labels in selectors": ("labels: [{pairs: {a: b}, includeSelectors: true}]", "only `pairs`"),
     "an object twice": ("components: [../twice]", "is there already"),
 }

@@ -101,7 +101,11 @@ def test_a_custom_resource_needs_its_object_and_its_scale() -> None:
 def test_the_page_tells_the_same_table() -> None:
     """`docs/kubernetes.md`, under Rights: verbs, resource, where."""
     lines = (ROOT / "docs/kubernetes.md").read_text().partition("## Rights")[2].splitlines()
-    cells = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    cells = [
+        [cell.strip().replace("`", "") for cell in line.split("|")[1:-1]]
+        for line in lines
+        if line.startswith("| ")
+    ]
     told = {
         (verb.strip(), resource.strip(), where)
         for resources, verbs, where, *_ in cells[1:]

@@ -22,7 +22,9 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.objects = installed(folder)
-        self._there = {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in self.objects} | OTHERS
+        self._there = {
+            (o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in self.objects
+        } | OTHERS
 
     def of(self, *kinds: str) -> list[Object]:
         return [obj for obj in self.objects if obj["kind"] in kinds]
@@ -103,12 +105,16 @@ def test_pods_find_their_account_their_volumes_and_their_ports(folder: Path) -> 
     cluster = Cluster(folder)
     for obj in cluster.workloads():
         spec, space = pod_spec(obj) or {}, obj["metadata"]["namespace"]
-        assert "serviceAccountName" not in spec or cluster.has("ServiceAccount", space, spec["serviceAccountName"])
+        assert "serviceAccountName" not in spec or cluster.has(
+            "ServiceAccount", space, spec["serviceAccountName"]
+        )
         claims = {claim["metadata"]["name"] for claim in obj["spec"].get("volumeClaimTemplates", ())}
         assert {v["name"] for v in spec.get("volumes", ())} | claims == set(mounts(obj))
         assert all(cluster.has(kind, space, made) for kind, made in sources(spec))
         for container in containers(obj):
-            probes = [container[p]["httpGet"]["port"] for p in ("readinessProbe", "livenessProbe") if p in container]
+            probes = [
+                container[p]["httpGet"]["port"] for p in ("readinessProbe", "livenessProbe") if p in container
+            ]
             assert set(probes) <= {port["name"] for port in container["ports"]}
 
 
@@ -155,7 +161,9 @@ def test_scraped_ports_are_ports_of_the_service(folder: Path) -> None:
 
 
 def tidegate(folder: Path) -> Object:
-    (deployment,) = (o for o in installed(folder) if o["kind"] == "Deployment" and o["metadata"]["name"] == "tidegate")
+    (deployment,) = (
+        o for o in installed(folder) if o["kind"] == "Deployment" and o["metadata"]["name"] == "tidegate"
+    )
     return deployment
 
 
@@ -174,7 +182,9 @@ def test_arguments_are_those_of_the_command_and_bind_the_containers_ports(folder
 def test_the_configuration_is_where_the_arguments_say(folder: Path) -> None:
     """The mount, the ConfigMap and its key."""
     cluster, deployment = Cluster(folder), tidegate(folder)
-    volumes = {v["name"]: v["configMap"]["name"] for v in (pod_spec(deployment) or {})["volumes"] if "configMap" in v}
+    volumes = {
+        v["name"]: v["configMap"]["name"] for v in (pod_spec(deployment) or {})["volumes"] if "configMap" in v
+    }
     for container in containers(deployment):
         path = Path(container["args"][1])
         (mount,) = (m for m in container["volumeMounts"] if m["mountPath"] == str(path.parent))
@@ -187,7 +197,10 @@ def test_one_gateway_takes_over_before_the_other_goes(folder: Path) -> None:
     """One replica, since a second one would admit the limit again; a surge of one while it is replaced."""
     spec = tidegate(folder)["spec"]
     assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
 
 
 @folders
@@ -225,7 +238,11 @@ def test_images_have_the_projects_version() -> None:
 
 def test_tls_moves_the_service_to_443() -> None:
     """Nothing speaks plain HTTP any more."""
-    (service,) = (o for o in build(DEPLOY / "overlays/tls") if o["kind"] == "Service" and o["metadata"]["name"] == "tidegate")
+    (service,) = (
+        o
+        for o in build(DEPLOY / "overlays/tls")
+        if o["kind"] == "Service" and o["metadata"]["name"] == "tidegate"
+    )
     assert [port["port"] for port in service["spec"]["ports"]] == [443]
 
 
@@ -235,3 +252,10 @@ def test_the_autoscaler_cannot_make_the_gateway_unready() -> None:
     assert gateway["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert "readinessProbe" not in autoscaler
     assert {c["livenessProbe"]["httpGet"]["path"] for c in (gateway, autoscaler)} == {"/livez"}
+
+
+def test_names_of_ports_are_short_enough() -> None:
+    """An API server takes 15 characters for a container's."""
+    objects = combine(*(build(folder) for folder in [*OVERLAYS, *EXAMPLES]))
+    names = {port["name"] for obj in objects for container in containers(obj) for port in container["ports"]}
+    assert [name for name in names if len(name) > 15] == []

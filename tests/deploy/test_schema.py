@@ -27,7 +27,10 @@ def test_a_file_is_used(path: Path) -> None:
     """A manifest that no kustomization names would reach no cluster; a patch counts."""
     if path not in NOT_MANIFESTS:
         (spec,) = documents(path.parent / "kustomization.yaml")
-        assert path.name in [*spec.get("resources", ()), *(patch.get("path") for patch in spec.get("patches", ()))]
+        assert path.name in [
+            *spec.get("resources", ()),
+            *(patch.get("path") for patch in spec.get("patches", ())),
+        ]
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=name)
@@ -35,7 +38,9 @@ def test_what_is_built_is_valid(folder: Path) -> None:
     """Strictly: no unknown field, no wrong type, nothing missing."""
     objects = build(folder)
     assert objects
-    assert [f"{obj['kind']} {obj['metadata']['name']} {fault}" for obj in objects for fault in faults(obj)] == []
+    assert [
+        f"{obj['kind']} {obj['metadata']['name']} {fault}" for obj in objects for fault in faults(obj)
+    ] == []
 
 
 def deployment() -> Object:
@@ -60,16 +65,32 @@ MISTAKES: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "wrong type": (("spec", "replicas"), "1", "spec.replicas: must be int, is '1'"),
     "a bool is no number": (("spec", "replicas"), True, "spec.replicas: must be int, is True"),
     "missing": (("spec", "selector"), ..., "spec.selector: is required"),
-    "enum": (("spec", "strategy", "type"), "Rolling", "spec.strategy.type: 'Rolling' is none of Recreate, RollingUpdate"),
-    "number or name": (("spec", "strategy", "rollingUpdate", "maxSurge"), 0.5, "spec.strategy.rollingUpdate.maxSurge: must be a number or a name"),
-    "not a list": (("spec", "template", "spec", "containers"), {}, "spec.template.spec.containers: must be a list"),
+    "enum": (
+        ("spec", "strategy", "type"),
+        "Rolling",
+        "spec.strategy.type: 'Rolling' is none of Recreate, RollingUpdate",
+    ),
+    "number or name": (
+        ("spec", "strategy", "rollingUpdate", "maxSurge"),
+        0.5,
+        "spec.strategy.rollingUpdate.maxSurge: must be a number or a name",
+    ),
+    "not a list": (
+        ("spec", "template", "spec", "containers"),
+        {},
+        "spec.template.spec.containers: must be a list",
+    ),
     "not a mapping": (("spec", "template", "spec"), [], "spec.template.spec: must be a mapping"),
     "quantity": (
         ("spec", "template", "spec", "containers", 0, "resources", "limits", "memory"),
         "1 GB",
         "spec.template.spec.containers[0].resources.limits.memory: '1 GB' is no quantity",
     ),
-    "label": (("spec", "selector", "matchLabels", "app"), "a b", "spec.selector.matchLabels.app: 'a b' is no label's value"),
+    "label": (
+        ("spec", "selector", "matchLabels", "app"),
+        "a b",
+        "spec.selector.matchLabels.app: 'a b' is no label's value",
+    ),
     "name": (("metadata", "name"), "Iris_1", "metadata.name: 'Iris_1' is no name"),
     "kind": (("apiVersion",), "apps/v1beta1", "apps/v1beta1 Deployment is no kind that is known here"),
 }
