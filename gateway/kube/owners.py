@@ -139,6 +139,7 @@ class OwnerWatch:
                 if str(error) != self._problem:
                     self._problem = str(error)
                     logger.warning("%s: %s", self._owner, error)
+                    self.settled()
                 await asyncio.sleep(RETRY)
             else:
                 self._problem = ""

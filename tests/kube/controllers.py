@@ -139,6 +139,7 @@ class Controllers:
             yield "statefulsets", namespace, owner
         if event.type == "DELETED":
             yield from (("scheduler", *key) for key in self._scheduler.waiting)
+            yield "deployments", namespace, self._deployment_of(event)
         elif not pod["spec"].get("nodeName"):
             yield "scheduler", *event.record.key
         known = [
@@ -147,6 +148,12 @@ class Controllers:
         for service, selector in self._services.get(namespace, {}).items():
             if any(selector.items() <= labels.items() for labels in known):
                 yield "slices", namespace, service
+
+    def _deployment_of(self, event: Event) -> str:
+        """Whose pod it was: one that replaces all at once waits for the last."""
+        namespace, owner = event.record.key[0], controller_of(event.record.obj, "ReplicaSet")
+        found = self._store.find("replicasets.apps", namespace, owner)
+        return controller_of(found.obj, "Deployment") if found else ""
 
     def _note(self, event: Event) -> None:
         namespace, name = event.record.key

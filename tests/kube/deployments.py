@@ -165,7 +165,7 @@ def _asked(record: Record) -> int:
 
 
 def _available(record: Record) -> int:
-    return min(_asked(record), (record.obj.get("status") or {}).get("availableReplicas", 0))
+    return min(_asked(record), int((record.obj.get("status") or {}).get("availableReplicas", 0)))
 
 
 def _clean_up(store: Store, record: Record, old: list[Record]) -> None:
@@ -215,7 +215,7 @@ def _availability(
     if available < spec["replicas"] - bounds(spec)[1]:
         new |= {"status": "False", "reason": "MinimumReplicasUnavailable"}
         new["message"] = "Deployment does not have minimum availability."
-    old = next((each for each in conditions if each["type"] == "Available"), {})
+    old: dict[str, Any] = next((each for each in conditions if each["type"] == "Available"), {})
     new["lastUpdateTime"] = old["lastUpdateTime"] if old.get("status") == new["status"] else now
     return with_condition(conditions, new, now)
 
@@ -232,7 +232,7 @@ def _failure(conditions: list[Any], new: Record | None, old: list[Record], now: 
 def _progress(store: Store, record: Record, new: Record, counts: dict[str, Any]) -> list[dict[str, Any]]:
     spec, conditions, now = record.obj["spec"], counts["conditions"], store.now()
     before = record.obj.get("status") or {}
-    old = next((each for each in conditions if each["type"] == "Progressing"), {})
+    old: dict[str, Any] = next((each for each in conditions if each["type"] == "Progressing"), {})
     name, wanted = new.key[1], spec["replicas"]
     if (
         old.get("reason") == "NewReplicaSetAvailable"

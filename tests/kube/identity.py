@@ -69,7 +69,11 @@ class Tokens:
         }
         if bound:
             claims["pod"] = {"name": bound["name"], "uid": bound.get("uid", "")}
-        payload = {"iss": ISSUER, "sub": service_account(namespace, name).name, "aud": audiences or [ISSUER]}
+        payload: dict[str, Any] = {
+            "iss": ISSUER,
+            "sub": service_account(namespace, name).name,
+            "aud": audiences or [ISSUER],
+        }
         payload |= {"iat": int(ends - seconds), "exp": int(ends), "kubernetes.io": claims}
         head = f"{_encoded(json.dumps({'alg': 'HS256'}).encode())}.{_encoded(json.dumps(payload).encode())}"
         return f"{head}.{self._signature(head)}", ends

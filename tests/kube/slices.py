@@ -46,7 +46,8 @@ def selects(service: dict[str, Any], labels: dict[str, str]) -> bool:
 
 def _wanted(store: Store, service: Record) -> dict[tuple[Any, ...] | None, dict[str, dict[str, Any]]]:
     """The endpoints by their pod's uid, grouped by what the Service's ports mean in their pods."""
-    spec, groups = service.obj["spec"], {}
+    spec = service.obj["spec"]
+    groups: dict[tuple[Any, ...] | None, dict[str, dict[str, Any]]] = {}
     for record in store.records("pods", service.key[0], LabelSelector.equal(spec["selector"])):
         pod = record.obj
         if is_finished(pod) or not (pod.get("status") or {}).get("podIP"):

@@ -1,7 +1,7 @@
 """Objects as a Kubernetes API server keeps them. Pure: told the time and the chance.
 
 One increasing resourceVersion counts all changes; a write that changes nothing is none. An object that the store gives out as a `Record`
-is shared and never changed; `get` and `list` give copies. `admission` is asked before each write, and may change the object or refuse.
+is shared and never changed; `get` and `objects` give copies. `admission` is asked before each write, and may change the object or refuse.
 Deletion is `deletion`'s. Neighbours: `history` is told of each change, `controllers` listens for them, `verbs` puts HTTP on it.
 """
 
@@ -78,7 +78,7 @@ class Store:
         candidates = self._candidates(resource, namespace, labels)
         return [record for record in candidates if labels.matches(record.obj["metadata"].get("labels") or {})]
 
-    def list(self, what: str | Resource, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+    def objects(self, what: str | Resource, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
         return [record.copy() for record in self.records(what, namespace, selector)]
 
     def owned(self, uid: str, what: str | Resource | None = None) -> list[Record]:
@@ -248,7 +248,9 @@ class Store:
         record = Record(resource, obj, self.rv)
         if old is not None:
             self._forget(old)
-        if type_ != "DELETED":
+        if type_ == "DELETED":
+            del self._records[resource.key][record.key]
+        else:
             self._keep(record)
         if resource.plural == "customresourcedefinitions":
             self._serve(obj, gone=type_ == "DELETED")
@@ -281,8 +283,8 @@ class Store:
             self._owned.setdefault(owner["uid"], {})[kind, namespace, name] = None
 
     def _forget(self, record: Record) -> None:
+        """Take it out of the indexes. Its place among the objects is kept for what may come after it."""
         kind, (namespace, name) = record.resource.key, record.key
-        del self._records[kind][namespace, name]
         metadata = record.obj["metadata"]
         for key, value in (metadata.get("labels") or {}).items():
             _drop(self._labelled, (kind, namespace, key, value), name)

@@ -132,6 +132,7 @@ class Verbs:
 
     def _patch(self, resource: Resource, asked: Asked) -> tuple[int, bytes]:
         target = asked.target
+        _check_type(resource, asked)
         found = self._store.find(resource, target.namespace if resource.namespaced else "", target.name)
         if found is None and asked.content_type == APPLY:
             return 201, self._create(resource, asked)
@@ -262,11 +263,15 @@ def bind(store: Store, namespace: str, name: str, node: str) -> Record:
     return store.mark(record, {**status, "conditions": [*others, scheduled]}, spec)
 
 
-def _patched(resource: Resource, obj: dict[str, Any], asked: Asked) -> dict[str, Any]:
+def _check_type(resource: Resource, asked: Asked) -> None:
     if asked.content_type not in PATCHES or (resource.custom and "strategic" in asked.content_type):
         known = ", ".join(PATCHES)
         message = f"the body of the request was in an unknown format - accepted media types include: {known}"
         raise errors.ApiError(415, "UnsupportedMediaType", message)
+
+
+def _patched(resource: Resource, obj: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    _check_type(resource, asked)
     patched: dict[str, Any] = PATCHES[asked.content_type](obj, asked.content())
     return patched
 
