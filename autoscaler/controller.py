@@ -76,6 +76,12 @@ class Controller:
         for target in self.targets.values():
             target.retry()
 
+    def found(self, name: str) -> None:
+        """There is news of what a target has: one that waits for it need not wait for the next tick."""
+        target = self.targets.get(name)
+        if target is not None and target.waiting_for:
+            self._decide(target)
+
     def start(self) -> None:
         """Begin to tick, on the running loop."""
         self._ticker = asyncio.get_running_loop().create_task(self._tick())

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -101,7 +101,7 @@ class Autoscaler:
     async def connect(self, config: Config) -> None:
         """Connect to the cluster, if `config` names something there and it is not done yet. Raises ConfigError, with nothing changed."""
         if self.link is None:
-            self.link = await _link(config, self.controller.retry)
+            self.link = await _link(config, self.controller)
 
     async def start(self) -> None:
         """Take over the configuration and begin to decide."""
@@ -284,7 +284,7 @@ async def _listen(controller: Controller, address: Address) -> web.AppRunner:
     return runner
 
 
-async def _link(config: Config, on_news: Callable[[], object]) -> "ClusterLink | None":
+async def _link(config: Config, controller: Controller) -> "ClusterLink | None":
     named = [name for name, backend in config.backends.items() if backend.target.cluster is not None]
     if not named and config.gateway_service is None:
         return None
@@ -295,7 +295,7 @@ async def _link(config: Config, on_news: Callable[[], object]) -> "ClusterLink |
     except ImportError as error:
         raise ConfigError([_cluster_problem(config, named, str(error))]) from error
     try:
-        return await ClusterLink.connect(on_news)
+        return await ClusterLink.connect(controller.retry, controller.found)
     except NoClusterError as error:
         raise ConfigError([_cluster_problem(config, named, str(error))]) from error
 

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 HISTORY = 100
 FIRST_RETRY = 2.0
 LAST_RETRY = 30.0
+SAID_AFTER = 1.0
+"""Seconds after which it is worth a line in the log that a target is not known."""
 SETTLED_AFTER = 1.0
 """Seconds after which no beat is still on its way that was made before a Backend was removed."""
 LONGEST_RETIREMENT = 300.0
@@ -57,6 +59,8 @@ class Target:
         self.decisions = 0
         self.waiting_for = ""
         """What must be known before anything is decided; empty once it is."""
+        self._waiting_since = 0.0
+        self._waiting_said = False
         self.listener: Callable[[Decision], object] | None = None
         """Told of each decision as it is made, before it is acted on."""
         self._state: State | None = None
@@ -124,11 +128,14 @@ class Target:
             self.act()
 
     def _wait_for(self, reason: str) -> None:
-        if reason and reason != self.waiting_for:
+        """Said when it has held for a while: at the start nothing is known for a moment."""
+        if reason != self.waiting_for:
+            if self._waiting_said:
+                logger.info("%s: no longer %s", self.name, self.waiting_for)
+            self.waiting_for, self._waiting_said, self._waiting_since = reason, False, self._clock()
+        if reason and not self._waiting_said and self._clock() - self._waiting_since >= SAID_AFTER:
             logger.warning("%s: %s; until then nothing is decided", self.name, reason)
-        if self.waiting_for and not reason:
-            logger.info("%s: no longer %s", self.name, self.waiting_for)
-        self.waiting_for = reason
+            self._waiting_said = True
 
     def _decide(self, there: TargetState) -> Decision:
         now = self._clock()
@@ -224,30 +231,26 @@ class Target:
             self._forgive()
 
     async def _act(self) -> None:
-        marked = True
+        marked, scaler = True, self.scaler
         for _ in range(2):  # a pod that never was ready may end as soon as it is marked
-            if not marked or self.wish is None:
-                break
             view = self.view()
-            if isinstance(view, Unknown):
+            if not marked or self.wish is None or isinstance(view, Unknown):
                 break
             steps = plan(view, self.wish)
             marked = bool(steps.drain)
             if steps.undrain:
-                await self.scaler.undrain(steps.undrain)
+                await scaler.undrain(steps.undrain)
                 for uid in steps.undrain:
                     self._marked.pop(uid, None)  # the next mark needs beats of its own
             if steps.drain:
-                await self.scaler.drain(steps.drain)
+                await scaler.drain(steps.drain)
+            if self.scaler is not scaler:
+                raise Superseded("the configuration names another target now")
             if steps.replicas is not None:
-                await self.scaler.scale(steps.replicas, steps.remove)
+                await scaler.scale(steps.replicas, steps.remove)
         there = self.scaler.observe()
-        if (
-            self._gone is not None
-            and not isinstance(there, Unknown)
-            and not there.replicas
-            and not there.pods
-        ):
+        empty = not isinstance(there, Unknown) and not there.replicas and not there.pods
+        if self._gone is not None and empty:
             self._gone.set_result(True)
             self._gone = None
 

@@ -1,6 +1,6 @@
 """The edge of `election`: keeps one Lease of the cluster read and renewed, for as long as the autoscaler runs.
 
-Whoever writes to the cluster asks `remaining` first and bounds the write by it. Changes of leadership are logged, and of what
+Whoever writes to the cluster does so through `write`, which bounds it by the leader's time. Changes of leadership are logged, and of what
 keeps one from it. Whether the API server is back after having been away is known here first (`on_news`).
 """
 
@@ -9,11 +9,14 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from autoscaler.cluster.election import REQUEST_TIMEOUT, Elector, Record, Step, written
-from gateway.kube.client import ApiError, Cluster, ClusterError
+from autoscaler.plan import Superseded
+from gateway.kube.client import TIMEOUT, ApiError, Cluster, ClusterError
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ class Lease:
         """Counts the times that it began to lead."""
         self._problem = ""
         self._task: asyncio.Task[None] | None = None
+        self._writes: set[asyncio.Task[Any]] = set()
 
     @property
     def identity(self) -> str:
@@ -59,15 +63,34 @@ class Lease:
         """Seconds within which a write that begins now must have ended; 0: none may begin."""
         return self._elector.remaining(self._now())
 
+    async def write(self, request: Callable[[float], Coroutine[Any, Any, T]]) -> T:
+        """Do what only the leader may; `request` is given the seconds that it may take. Raises Superseded when another leads.
+
+        A write whose caller is cancelled goes on: nobody could call it back, and the Lease is not released before its end.
+        """
+        left = self.remaining()
+        if not left:
+            raise Superseded("another autoscaler leads")
+        write = asyncio.get_running_loop().create_task(request(min(left, TIMEOUT)))
+        self._writes.add(write)
+        write.add_done_callback(self._ended)
+        return await asyncio.shield(write)
+
+    def _ended(self, write: asyncio.Task[Any]) -> None:
+        self._writes.discard(write)
+        if not write.cancelled():
+            write.exception()  # its caller may be gone
+
     def start(self) -> None:
         """Begin to read and renew, on the running loop."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        """Lead no more, and release the Lease, so that the next one need not wait for its end. All writes must have ended."""
+        """Lead no more, and release the Lease, so that the next one need not wait for its end. No write may begin any more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*self._writes, return_exceptions=True)
         held = self._elector.resign()
         self._tell()
         if held:

@@ -22,17 +22,21 @@ _GATEWAYS = "the gateways"
 class ClusterLink:
     """`stop` it once nothing is acted on any more."""
 
-    def __init__(self, cluster: Cluster, identity: str, on_news: Callable[[], object]) -> None:
-        """`on_news` is called when what failed before may work now."""
+    def __init__(
+        self, cluster: Cluster, identity: str, on_news: Callable[[], object], on_view: Callable[[str], None]
+    ) -> None:
+        """`on_news` is called when what failed before may work now, `on_view` with the name of a Backend of whose pods there is news."""
         self._cluster = cluster
         self._discovery = Discovery(cluster)
         self.lease = Lease(cluster, identity, on_news=on_news)
-        self.targets = ClusterTargets(self._discovery, self.lease)
+        self.targets = ClusterTargets(self._discovery, self.lease, on_view)
 
     @classmethod
-    async def connect(cls, on_news: Callable[[], object]) -> "ClusterLink":
+    async def connect(cls, on_news: Callable[[], object], on_view: Callable[[str], None]) -> "ClusterLink":
         """Find the credentials, and begin to stand for election. Raises NoClusterError."""
-        link = cls(await Cluster.connect(), f"{socket.gethostname()}-{secrets.token_hex(3)}", on_news)
+        link = cls(
+            await Cluster.connect(), f"{socket.gethostname()}-{secrets.token_hex(3)}", on_news, on_view
+        )
         link.lease.start()
         return link
 

@@ -16,7 +16,7 @@ from typing import Any
 from autoscaler.cluster.events import Events
 from autoscaler.cluster.lease import Lease
 from autoscaler.plan import PodState, Superseded, TargetState, Unknown
-from gateway.kube.client import TIMEOUT, ApiError, Cluster
+from gateway.kube.client import ApiError, Cluster
 from gateway.kube.discovery import View
 from gateway.kube.pods import DELETION_COST, DRAINING, Pod
 from gateway.kube.workloads import Workload
@@ -42,9 +42,10 @@ class _Count:
     version: str
 
     @classmethod
-    def of(cls, scale: Mapping[str, Any], workload: Workload) -> "_Count":
-        meta = scale.get("metadata") or {}
-        replicas = (scale.get("spec") or {}).get("replicas", 0)
+    def of(cls, item: Mapping[str, Any], workload: Workload) -> "_Count":
+        """Of a scale, or of an object that has its count in the same place."""
+        meta = item.get("metadata") or {}
+        replicas = (item.get("spec") or {}).get("replicas", 0)
         return cls(meta.get("uid") or workload.uid, replicas, meta.get("resourceVersion", ""))
 
     def reached(self, workload: Workload) -> bool:
@@ -241,17 +242,13 @@ class ClusterScaler:
         raise AssertionError
 
     async def _read(self, workload: Workload) -> _Count:
-        left = self._left()
-        return _Count.of(await self._cluster.get(f"{workload.path}/scale", timeout=left), workload)
+        """Of the kinds that are known the object tells it as well, and reading that is allowed anyway."""
+        path = workload.path if workload.api_version == "apps/v1" else f"{workload.path}/scale"
+        found = await self._lease.write(lambda left: self._cluster.get(path, timeout=left))
+        return _Count.of(found, workload)
 
     async def _patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._cluster.patch(path, body, timeout=self._left())
-
-    def _left(self) -> float:
-        left = self._lease.remaining()
-        if not left:
-            raise Superseded("another autoscaler leads")
-        return min(left, TIMEOUT)
+        return await self._lease.write(lambda left: self._cluster.patch(path, body, timeout=left))
 
     def __repr__(self) -> str:
         there = self.observe()

@@ -6,7 +6,7 @@ left as it is, without our marks. Neighbours: `server` calls this; `gateway.kube
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,9 @@ class _Scaled:
 class ClusterTargets:
     """By Backend; `put` again what a reload names, `drop` what it names no more."""
 
-    def __init__(self, discovery: Discovery, lease: Lease) -> None:
+    def __init__(self, discovery: Discovery, lease: Lease, on_view: Callable[[str], None]) -> None:
+        """`on_view` is told the name of a Backend of whose pods there is news."""
+        self._on_view = on_view
         self._discovery = discovery
         self._lease = lease
         self._events = Events(discovery.cluster, lease)
@@ -92,7 +94,7 @@ class ClusterTargets:
 
     def _follow(self, name: str, target: ScaleTarget, timeout: float) -> _Scaled:
         discovery = self._discovery
-        discovery.follow(name, target, lambda: None)
+        discovery.follow(name, target, lambda: self._on_view(name))
         scaler = ClusterScaler(
             discovery.cluster,
             self._lease,
@@ -117,6 +119,7 @@ class ClusterTargets:
         view = self._discovery.view(name)
         if view is not None:
             feed.publish(endpoints_of(view.slices, target.port))
+            self._on_view(name)
 
     def __repr__(self) -> str:
         return f"<ClusterTargets {len(self._scaled)} scaled, {len(self._services)} services, {self._lease}>"

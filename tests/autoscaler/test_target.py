@@ -165,6 +165,23 @@ async def test_a_plan_given_up_is_no_failure(caplog: pytest.LogCaptureFixture) -
     assert stage.pods.replicas == 1
 
 
+async def test_a_plan_for_one_target_is_not_carried_out_on_another() -> None:
+    """The configuration changed while pods were being unmarked."""
+    stage = Stage()
+    await stage.have(2)
+    stage.want(1)
+    await stage.settle()
+    stage.pods.gate.clear()
+    stage.want(3)
+    await stage.settle()
+    other = stage.target.scaler = SimulatedPods(Feed("iris"))
+    stage.pods.gate.set()
+    await stage.settle()
+    await stage.settle()
+    assert stage.pods.log == ["scale 0->2", "drain pod-2", "undrain pod-2"]
+    assert (other.log, stage.target.errors) == (["scale 0->3"], 0)
+
+
 async def test_what_does_not_lead_decides_and_does_nothing() -> None:
     """Once it leads, what it does is what it wants then."""
     stage = Stage()
@@ -195,10 +212,14 @@ async def test_losing_the_lead_forgets_failures() -> None:
 
 
 async def test_nothing_is_decided_about_what_is_not_known(caplog: pytest.LogCaptureFixture) -> None:
-    """It is said once what is waited for, and that it is there."""
+    """It is said once, after a moment, what is waited for, and that it is there."""
     caplog.set_level(logging.INFO, "autoscaler")
     stage = Stage()
     stage.pods.unknown = "waiting for deployment models/iris: not found"
+    stage.want(3)
+    stage.want(3)
+    assert not caplog.records
+    await asyncio.sleep(2)
     stage.want(3)
     stage.want(3)
     await stage.settle()

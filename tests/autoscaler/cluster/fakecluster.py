@@ -39,9 +39,7 @@ class FakeCluster:
 
     async def get(self, path: str, *, timeout: float = 10.0) -> Json:
         await self._request("GET", path, timeout)
-        return await self._answer(
-            self._scale(path) if path.endswith("/scale") else self._there(path), timeout
-        )
+        return await self._answer(self._there(path), timeout)
 
     async def create(self, path: str, body: Json, *, timeout: float = 10.0) -> Json:
         await self._request("POST", path, timeout, body)

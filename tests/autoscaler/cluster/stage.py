@@ -1,8 +1,10 @@
 """A Deployment or StatefulSet on a FakeCluster, a leader's Lease, and views that a test may let fall behind."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from autoscaler.plan import Superseded
 from gateway.kube.discovery import View
 from gateway.kube.pods import pod_of
 from gateway.kube.workloads import workload_of
@@ -23,8 +25,10 @@ class FakeLease:
     def leads(self) -> bool:
         return self.left > 0
 
-    def remaining(self) -> float:
-        return self.left
+    async def write(self, request: Callable[[float], Coroutine[Any, Any, Any]]) -> Any:
+        if not self.left:
+            raise Superseded("another autoscaler leads")
+        return await request(self.left)
 
 
 class Stage:

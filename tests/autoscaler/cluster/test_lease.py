@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from autoscaler.cluster.lease import Lease
+from autoscaler.plan import Superseded
 from gateway.kube.client import ApiError
 from tests.autoscaler.cluster.fakecluster import FakeCluster
 
@@ -149,3 +150,45 @@ async def test_a_renewal_that_stopping_cut_off_does_not_keep_the_lease() -> None
         cluster.put(PATH, {**cluster.objects[PATH], "metadata": {}})
         await made.stop()
     assert cluster.objects[PATH]["spec"]["holderIdentity"] == ""
+
+
+async def test_a_write_is_bounded_by_the_leaders_time() -> None:
+    """Whoever does not lead begins none."""
+    made = lease(FakeCluster())
+    with pytest.raises(Superseded, match="another autoscaler leads"):
+        await made.write(_never)
+    given: list[float] = []
+
+    async def request(left: float) -> str:
+        given.append(left)
+        return "done"
+
+    async with started(made):
+        await asyncio.sleep(3)
+        assert await made.write(request) == "done"
+    assert given == [8.0]
+
+
+async def test_a_write_that_nobody_waits_for_any_more_ends_before_the_lease_is_released() -> None:
+    """It may still get through, so nobody else may lead meanwhile."""
+    cluster = FakeCluster()
+    made = lease(cluster)
+    ended = asyncio.Event()
+
+    async def request(left: float) -> None:
+        await asyncio.sleep(left - 1)
+        assert cluster.objects[PATH]["spec"]["holderIdentity"] == "a-1"
+        ended.set()
+
+    async with started(made):
+        await asyncio.sleep(1)
+        writer = asyncio.create_task(made.write(request))
+        await asyncio.sleep(1)
+        writer.cancel()
+        await made.stop()
+        assert ended.is_set()
+    assert cluster.objects[PATH]["spec"]["holderIdentity"] == ""
+
+
+async def _never(_: float) -> None:
+    pytest.fail("a write was begun")

@@ -144,7 +144,7 @@ async def test_a_count_is_set_at_the_version_that_was_seen() -> None:
     made = scaler(stage, told)
     made.reason = "3 queued and no pod ready: waking with 3"
     await made.scale(3, [])
-    assert stage.cluster.log == [f"GET {stage.path}/scale", f"PATCH {stage.path}/scale"]
+    assert stage.cluster.log == [f"GET {stage.path}", f"PATCH {stage.path}/scale"]
     assert stage.cluster.bodies[0]["metadata"]["resourceVersion"] == stage.view.workload.resource_version  # type: ignore[union-attr]
     assert (stage.replicas, seen(made)) == (3, (3, []))
     assert told.scales == ["deployment models/iris: 0->3: 3 queued and no pod ready: waking with 3"]

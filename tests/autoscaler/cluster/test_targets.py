@@ -28,6 +28,8 @@ class FakeDiscovery:
         self.stage = stage
         self.cluster = stage.cluster
         self.slices: tuple[Slice, ...] = ()
+        self.news: list[str] = []
+        """Backends of which there was news."""
         self.followed: dict[str, tuple[ClusterTarget, Callable[[], None]]] = {}
 
     def follow(self, name: str, target: ClusterTarget, told: Callable[[], None]) -> None:
@@ -47,7 +49,7 @@ class FakeDiscovery:
 
 def made() -> tuple[ClusterTargets, FakeDiscovery]:
     discovery = FakeDiscovery(Stage(replicas=1))
-    return ClusterTargets(discovery, discovery.stage.lease), discovery  # type: ignore[arg-type]
+    return ClusterTargets(discovery, discovery.stage.lease, discovery.news.append), discovery  # type: ignore[arg-type]
 
 
 def decision(reason: str = "so", waiting: int = 0, at: float = 100.0) -> Decision:
@@ -72,6 +74,8 @@ async def test_an_object_with_a_scale_is_scaled_by_the_same_scaler_for_as_long_a
     assert isinstance(there := scaler.observe(), TargetState)
     assert there.replicas == 1
     assert discovery.followed.keys() == {"iris"}
+    discovery.followed["iris"][1]()
+    assert discovery.news == ["iris"]
 
 
 async def test_a_services_pods_are_looked_at_only() -> None:
