@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from autoscaler.controller import Controller
 from autoscaler.kpa import Decision
+from autoscaler.plan import TargetState, Unknown
 from autoscaler.target import Target
 from gateway.metrics import CONTENT_TYPE_PLAIN_0_0_4, render
 from gateway.pages import send
@@ -23,12 +24,10 @@ from gateway.pages import send
 
 def describe(target: Target, now: float) -> dict[str, Any]:
     """What `/v1/decisions` says of one Backend; `now` is the controller's clock."""
-    there = target.view()
     known = {
         "desired": target.wish,
         "ready": target.ready,
-        "replicas": there.replicas,
-        "draining": sum(pod.draining for pod in there.pods),
+        **_there(target.view()),
         "removed": target.removed_at is not None,
         "error": target.error or None,
         "target": target.spec.target,
@@ -37,6 +36,13 @@ def describe(target: Target, now: float) -> dict[str, Any]:
     last = {} if target.decision is None else _decision(target.decision, now)
     history = [_decision(decision, now) for decision in reversed(target.history)]
     return {**last, **known, "history": history}
+
+
+def _there(there: TargetState | Unknown) -> dict[str, Any]:
+    if isinstance(there, Unknown):
+        return {"replicas": None, "draining": None, "waiting_for": there.reason}
+    draining = sum(pod.draining for pod in there.pods)
+    return {"replicas": there.replicas, "draining": draining, "waiting_for": None}
 
 
 def _decision(decision: Decision, now: float) -> dict[str, Any]:
@@ -72,7 +78,7 @@ class _Pages:
 
     async def _decisions(self) -> AsyncIterator[bytes]:
         comma, now = "", self.controller.clock()
-        yield b'{"backends": {'
+        yield f'{{"leading": {json.dumps(self.controller.leads())}, "backends": {{'.encode()
         for target in list(self.controller.targets.values()):
             await asyncio.sleep(0)
             yield f"{comma}{json.dumps(target.name)}: {json.dumps(describe(target, now))}".encode()

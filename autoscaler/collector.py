@@ -151,6 +151,8 @@ class Collector:
 
     def __init__(self) -> None:
         self._gateways: dict[str, _Gateway] = {}
+        self._expected: dict[str, float] = {}
+        """Sources that were named and not heard of yet, and since when."""
         self._series: dict[str, _Series] = {}
         self._open: set[str] = set()
         self._pending: dict[int, dict[str, float]] = {}
@@ -172,6 +174,11 @@ class Collector:
 
     # -- what gateways say
 
+    def expect(self, source: str, now: float) -> None:
+        """There is a gateway at `source`. Until it is heard of, its requests are missing; for as long as a silent one's."""
+        if all(gateway.source != source for gateway in self._gateways.values()):
+            self._expected.setdefault(source, now)
+
     def receive(self, beat: Beat, now: float, source: str = "") -> list[str]:
         """Take in one beat; returns the Backends that cannot wait for the next tick.
 
@@ -179,6 +186,7 @@ class Collector:
         `source` is where the beat came from: a new gateway id from there is the old gateway restarted.
         """
         self._forget(now)
+        self._expected.pop(source, None)
         gateway = self._known(beat.gateway, source, now)
         if beat.nudge:
             gateway.stats = {**gateway.stats, **beat.stats}
@@ -191,7 +199,8 @@ class Collector:
         return [name for name, pods in beat.draining.items() if not all(pods.values())]
 
     def left(self, source: str) -> None:
-        """The stream from `source` ended in good order: unless it is back in a few seconds, its gateway is gone."""
+        """The stream from `source` ended in good order, or nothing is there: unless it is back in a few seconds, its gateway is gone."""
+        self._expected.pop(source, None)
         for gateway in self._gateways.values():
             gateway.left = gateway.left or gateway.source == source
 
@@ -208,6 +217,9 @@ class Collector:
         for name, gateway in list(self._gateways.items()):
             if now - gateway.beat_at > (LEFT_AFTER if gateway.left else FORGOTTEN_AFTER):
                 del self._gateways[name]
+        for source, since in list(self._expected.items()):
+            if now - since > FORGOTTEN_AFTER:
+                del self._expected[source]
 
     def _values(self, beat: Beat) -> dict[str, float]:
         if beat.duration <= 0:
@@ -287,14 +299,14 @@ class Collector:
 
     def drained(self, backend: str, uid: str, since: float) -> bool:
         """Whether every gateway has said, later than `since`, that it treats the Endpoint as draining and has nothing there."""
-        return bool(self._gateways) and all(
+        return self._all_heard and all(
             gateway.beat_at > since and gateway.draining.get(backend, {}).get(uid) == 0
             for gateway in self._gateways.values()
         )
 
     def idle(self, backend: str, since: float) -> bool:
         """Whether every gateway has said, later than `since`, that it has no request of the Backend."""
-        return bool(self._gateways) and all(
+        return self._all_heard and all(
             gateway.beat_at > since and not _open_requests(gateway, backend)
             for gateway in self._gateways.values()
         )
@@ -304,7 +316,7 @@ class Collector:
 
         It names no other, but counts their requests: those of pods that others took the place of.
         """
-        return bool(self._gateways) and all(
+        return self._all_heard and all(
             gateway.beat_at > since and not _strays(gateway, backend) for gateway in self._gateways.values()
         )
 
@@ -313,8 +325,13 @@ class Collector:
         """How many gateways are known to be there."""
         return len(self._gateways)
 
+    @property
+    def _all_heard(self) -> bool:
+        return bool(self._gateways) and not self._expected
+
     def _missing(self, now: float) -> str:
-        silent = [
+        silent = [f"gateway at {source} since {now - at:.0f} s" for source, at in self._expected.items()]
+        silent += [
             f"gateway {name} since {now - gateway.beat_at:.0f} s"
             for name, gateway in self._gateways.items()
             if now - gateway.beat_at > MISSING_AFTER

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from autoscaler.collector import Collector
-from autoscaler.kpa import TICK
+from autoscaler.kpa import TICK, Decision
 from autoscaler.plan import Scaler
 from autoscaler.spec import ScalingSpec
 from autoscaler.target import Target
@@ -24,21 +24,38 @@ _AT_ONCE = 10
 class Controller:
     """Keeps every target at the count that its demand asks for."""
 
-    def __init__(self, collector: Collector, clock: Callable[[], float]) -> None:
-        """`clock` tells seconds since the epoch and never jumps: a wall clock read once, carried on by the monotonic one."""
+    def __init__(
+        self, collector: Collector, clock: Callable[[], float], leads: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`clock` tells seconds since the epoch and never jumps: a wall clock read once, carried on by the monotonic one.
+
+        `leads`: whether this autoscaler is the one that acts.
+        """
         self.collector = collector
         self.clock = clock
+        self.leads = leads
         self.targets: dict[str, Target] = {}
         self._ticker: asyncio.Task[None] | None = None
 
-    def put(self, name: str, spec: ScalingSpec, scaler: Scaler) -> None:
-        """Control this target from now on, or otherwise than so far; what is known and decided is kept."""
+    def put(
+        self,
+        name: str,
+        spec: ScalingSpec,
+        scaler: Scaler,
+        listener: Callable[[Decision], object] | None = None,
+    ) -> None:
+        """Control this target from now on, or otherwise than so far; what is known and decided is kept.
+
+        `listener` is told of each decision.
+        """
         self.collector.put(name, spec)
         target = self.targets.get(name)
         if target is None:
-            target = self.targets[name] = Target(name, spec, scaler, self.collector, self.clock)
+            target = self.targets[name] = Target(
+                name, spec, scaler, self.collector, self.clock, leads=self.leads
+            )
         target.revive()
-        target.spec, target.scaler = spec, scaler
+        target.spec, target.scaler, target.listener = spec, scaler, listener
         self._decide(target)
 
     def retire(self, name: str) -> asyncio.Future[bool]:
@@ -53,6 +70,17 @@ class Controller:
         """Control this target no longer; its pods stay as they are. The caller stops it."""
         self.collector.drop(name)
         return self.targets.pop(name)
+
+    def retry(self) -> None:
+        """What failed for all targets may work now; they try with the next tick."""
+        for target in self.targets.values():
+            target.retry()
+
+    def found(self, name: str) -> None:
+        """There is news of what a target has: one that waits for it need not wait for the next tick."""
+        target = self.targets.get(name)
+        if target is not None and target.waiting_for:
+            self._decide(target)
 
     def start(self) -> None:
         """Begin to tick, on the running loop."""

@@ -3,6 +3,9 @@
 A pod leaves in three steps, so that no request is lost: it is marked draining; every gateway's beat names it as draining
 and idle; the count is lowered by it, naming it. A pod that is wanted again is unmarked, unless the count already cost it.
 
+A count that is lowered costs the pods that it names, or, of an ordered target, those with the highest ordinals: there pods go strictly
+from the top, and the count falls as far as the top may end. A gap (a pod that is being re-created) is waited for where it matters.
+
 Invariants: only a marked pod with nothing in flight is removed; pods without the mark are never fewer than what is
 desired or what exists, whichever is less; planning on the result of a plan gives nothing new. Told by `target`.
 """
@@ -23,6 +26,10 @@ class PodState:
     """Requests open to it now, over all gateways."""
     drained: bool = False
     """Every gateway's last beat, begun after the mark, names it as draining with nothing in flight: it may end."""
+    ordinal: int | None = None
+    """Its number in an ordered target, from 0; None of a pod that is not one of those counted."""
+    probed: bool = False
+    """Gateways find out by themselves that it is ready, and may send it requests before `ready` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,20 @@ class TargetState:
     """Oldest first."""
     fixed: bool = False
     """Nobody can change the count; it is decided on for show."""
+    ordered: bool = False
+    """A lowered count costs the highest ordinals, whatever is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is known of a target, so that nothing can be decided about it."""
+
+    reason: str
+    """For people, as in "waiting for deployment models/iris: not found"."""
+
+
+class Superseded(Exception):  # noqa: N818 (no error: what was to be done is no longer)
+    """A plan is given up and nothing has failed: another autoscaler leads now, or another hand has changed the count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +77,59 @@ def plan(target: TargetState, desired: int) -> Plan:
 
     A falling count may take several plans, each lowering it by the pods that may go by then.
     """
+    return _from_the_top(target, desired) if target.ordered else _by_name(target, desired)
+
+
+def _by_name(target: TargetState, desired: int) -> Plan:
     excess = max(0, target.replicas - desired)
     unborn = min(excess, max(0, target.replicas - len(target.pods)))
     order = sorted(range(len(target.pods)), key=lambda age: _dispensability(target.pods[age], age))
     going = [target.pods[age] for age in order[: excess - unborn]]
     staying = [target.pods[age] for age in sorted(order[excess - unborn :])]
-    gone = tuple(pod.uid for pod in going if _may_end(pod))
-    replicas = max(desired, target.replicas) - unborn - len(gone)
+    gone = [pod for pod in going if _may_end(pod)]
+    return _plan(target, staying, going, max(desired, target.replicas) - unborn - len(gone), gone)
+
+
+def _from_the_top(target: TargetState, desired: int) -> Plan:
+    """Pods beyond the count are the cluster's already; one that is wanted again is unmarked once the count has risen."""
+    counted = (pod for pod in target.pods if pod.ordinal is not None and pod.ordinal < target.replicas)
+    pods = {pod.ordinal or 0: pod for pod in counted}
+    order = sorted(pods)
+    stay = _prefix([pods[ordinal] for ordinal in order], desired)
+    going = order[stay:][::-1]
+    needed = [*order[:stay], *(ordinal for ordinal in going if not _may_end(pods[ordinal]))]
+    replicas = max([desired, *(ordinal + 1 for ordinal in needed)])
+    gone = [pods[ordinal] for ordinal in going if ordinal >= replicas]
+    return _plan(
+        target,
+        [pods[ordinal] for ordinal in order[:stay]],
+        [pods[ordinal] for ordinal in going],
+        replicas,
+        gone,
+    )
+
+
+def _plan(
+    target: TargetState, staying: list[PodState], going: list[PodState], replicas: int, gone: list[PodState]
+) -> Plan:
     return Plan(
         undrain=tuple(pod.uid for pod in staying if pod.draining),
         drain=tuple(pod.uid for pod in going if not pod.draining),
         replicas=None if replicas == target.replicas else replicas,
-        remove=gone,
+        remove=tuple(pod.uid for pod in gone),
     )
+
+
+def _prefix(pods: list[PodState], desired: int) -> int:
+    """How many stay of pods in order, of which only the top may go.
+
+    All those that are wanted, and more while it takes more to have as many ready: with pod 0 crashing, pod 1 serves.
+    """
+    stay, ready = len(pods), sum(pod.ready for pod in pods)
+    while stay > desired and (not pods[stay - 1].ready or ready > desired):
+        stay -= 1
+        ready -= pods[stay].ready
+    return stay
 
 
 def _dispensability(pod: PodState, age: int) -> tuple[bool, bool, int, int]:
@@ -78,13 +139,16 @@ def _dispensability(pod: PodState, age: int) -> tuple[bool, bool, int, int]:
 
 def _may_end(pod: PodState) -> bool:
     """Of a pod that never was ready no gateway need speak: it has no request, and with the mark it will get none."""
-    return pod.draining and not pod.in_flight and (pod.drained or not pod.ready)
+    return pod.draining and not pod.in_flight and (pod.drained or not (pod.ready or pod.probed))
 
 
 class Scaler(Protocol):
-    """Reads and sets one target's replica count. Implemented by local processes and by the cluster."""
+    """Reads and sets one target's replica count. Implemented by local processes and by the cluster.
 
-    def observe(self) -> TargetState:
+    Its methods may raise Superseded, which is no failure.
+    """
+
+    def observe(self) -> TargetState | Unknown:
         """What is known now, without waiting; `in_flight` and `drained` are filled in by `target`."""
 
     async def drain(self, uids: Collection[str]) -> None:

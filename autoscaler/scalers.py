@@ -1,6 +1,6 @@
 """How a target becomes a Scaler: fixed URLs are only watched, a command becomes local pods (`processes`).
 
-A Scaler says what is there and takes counts; when to call it is `target`'s. Deployments come with the cluster.
+A Scaler says what is there and takes counts; when to call it is `target`'s. Those of a cluster are made by `cluster.targets`.
 """
 
 import random
@@ -16,17 +16,22 @@ from gateway.endpoints import Feed
 class FixedScaler:
     """Pods that somebody else runs: decisions about them are shown, and nothing is done."""
 
-    def __init__(self, count: int, feed: Feed | None = None) -> None:
-        """`feed`: what this process's gateway knows of the pods; without it all of them are taken for ready."""
+    def __init__(self, count: int | None, feed: Feed | None = None) -> None:
+        """`count`: None for as many as the feed has.
+
+        `feed`: what this process knows of the pods; without it all of them are taken for ready.
+        """
         self.count = count
         self._feed = feed
 
     def observe(self) -> TargetState:
         if self._feed is None:
-            pods = (PodState(f"{number}", ready=True, draining=False) for number in range(self.count))
+            pods = (PodState(f"{number}", ready=True, draining=False) for number in range(self.count or 0))
         else:
             pods = (PodState(pod.uid, pod.ready, pod.draining) for pod in self._feed.latest.pods)
-        return TargetState(self.count, tuple(pods), fixed=True)
+        there = tuple(pods)
+        staying = sum(not pod.draining for pod in there)
+        return TargetState(staying if self.count is None else self.count, there, fixed=True)
 
     async def drain(self, uids: Collection[str]) -> None:
         """Nobody would end them."""
@@ -38,7 +43,7 @@ class FixedScaler:
         """The count is what the configuration lists."""
 
     def __repr__(self) -> str:
-        return f"<FixedScaler {self.count} pods>"
+        return f"<FixedScaler {self.observe().replicas} pods>"
 
 
 class LocalPodsMaker:

@@ -2,18 +2,18 @@
 
 `Autoscaler` is what both have in common. In `up` the gateway's server gives it the feeds of its Backends, hands it every beat
 (`receive`), and tells it of a new configuration after having taken it over itself (`reload`). `run` is the process of its
-own: it follows the gateways' streams, has its own admin side, and watches the file.
+own: it follows the gateways' streams, has its own admin side, watches the file, and scales what the configuration names in a cluster.
 """
 
 import asyncio
 import logging
 import sys
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -26,12 +26,25 @@ from autoscaler.plan import Scaler
 from autoscaler.processes import LocalPods
 from autoscaler.scalers import FixedScaler, LocalPodsMaker, template_of
 from autoscaler.spec import ScalingSpec
-from autoscaler.subscription import subscribe
-from autoscaler.target import LONGEST_RETIREMENT, SETTLED_AFTER
-from gateway.config import Address, BackendConfig, Config, ConfigError, Overrides, check_role, load, watch
+from autoscaler.streams import Streams
+from autoscaler.target import LONGEST_RETIREMENT, SETTLED_AFTER, Target
+from gateway.config import (
+    Address,
+    BackendConfig,
+    Config,
+    ConfigError,
+    Overrides,
+    Problem,
+    check_role,
+    load,
+    watch,
+)
 from gateway.ending import Ending
 from gateway.endpoints import Feed
 from gateway.stats import Beat
+
+if TYPE_CHECKING:
+    from autoscaler.cluster.link import ClusterLink
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +85,9 @@ class Autoscaler:
         loop = asyncio.get_running_loop()
         ahead = time.time() - loop.time()
         self.collector = Collector()
-        self.controller = Controller(self.collector, lambda: loop.time() + ahead)
+        self.controller = Controller(self.collector, lambda: loop.time() + ahead, self._leads)
+        self.link: ClusterLink | None = None
+        """To the cluster, once a configuration needed it (`connect`)."""
         self._config = config
         self._feeds = feeds
         self._maker = LocalPodsMaker(self._idle)
@@ -82,6 +97,11 @@ class Autoscaler:
         self._retiring: dict[tuple[str, str], float] = {}
         """When LocalPods first asked about each pod that it replaces."""
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(self, config: Config) -> None:
+        """Connect to the cluster, if `config` names something there and it is not done yet. Raises ConfigError, with nothing changed."""
+        if self.link is None:
+            self.link = await _link(config, self.controller)
 
     async def start(self) -> None:
         """Take over the configuration and begin to decide."""
@@ -97,6 +117,11 @@ class Autoscaler:
         await self.controller.stop()
         pods = [*(local.pods for local in self._local.values()), *self._leaving]
         await asyncio.gather(*self._tasks, *(each.stop() for each in pods))
+        if self.link is not None:
+            await self.link.stop()
+
+    def _leads(self) -> bool:
+        return self.link is None or self.link.lease.leads()
 
     def kill(self) -> None:
         """End all pods and whatever they started, without waiting, for a process that is about to end at once."""
@@ -109,7 +134,8 @@ class Autoscaler:
     def decisions(self) -> dict[str, tuple[int, str]]:
         """By Backend: the replicas wanted, and why."""
         targets = self.controller.targets.values()
-        return {t.name: (t.decision.desired, t.decision.reason) for t in targets if t.decision is not None}
+        decided = {t.name: (t.decision.desired, t.decision.reason) for t in targets if t.decision is not None}
+        return decided | {t.name: (t.wish or 0, t.waiting_for) for t in targets if t.waiting_for}
 
     # -- what the configuration names
 
@@ -119,12 +145,13 @@ class Autoscaler:
         for index, (name, backend) in enumerate(config.backends.items(), start=1):
             scaler = self._scaler(name, backend)
             spec = spec_of(backend, runs_command=name in self._local, reachable=name in reachable)
-            self.controller.put(name, spec, scaler)
+            told = None if self.link is None else partial(self.link.targets.decided, name)
+            self.controller.put(name, spec, scaler, told)
             if index % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         for name in self.controller.targets.keys() - config.backends.keys():
             if name not in self._local:
-                self._begin(self.controller.drop(name).stop())
+                self._begin(self._leave_alone(name, self.controller.drop(name)))
             elif self.controller.targets[name].removed_at is None:
                 self._begin(self._remove(name, self.controller.retire(name)))
 
@@ -133,7 +160,7 @@ class Autoscaler:
         if feed is None or backend.target.command is None:
             if name in self._local:
                 self._leave(name, self._local.pop(name))
-            return FixedScaler(len(backend.target.urls or ()), feed)
+            return self._run_elsewhere(name, backend, feed)
         local = self._local.get(name)
         if local is None:
             relay = Feed(name)
@@ -144,6 +171,20 @@ class Autoscaler:
             local.pods.reconfigure(template_of(backend, self._config.base_dir))
         local.publish_into(feed)
         return local.pods
+
+    def _run_elsewhere(self, name: str, backend: BackendConfig, feed: Feed | None) -> Scaler:
+        target = backend.target.cluster
+        if self.link is not None and target is not None:
+            return self.link.targets.put(name, target, backend.activation_timeout)
+        if self.link is not None:
+            self.link.targets.drop(name)
+        return FixedScaler(len(backend.target.urls or ()), feed)
+
+    async def _leave_alone(self, name: str, target: Target) -> None:
+        """What others run stays as it is. Marks are taken back once nothing of ours is under way any more."""
+        await target.stop()
+        if self.link is not None and name not in self.controller.targets:
+            self.link.targets.drop(name)
 
     async def _remove(self, name: str, gone: asyncio.Future[bool]) -> None:
         if await gone and self.controller.targets[name].removed_at is not None:
@@ -204,10 +245,16 @@ async def run(config_path: Path, overrides: Overrides | None = None) -> int:
         return 2
     autoscaler = Autoscaler(config)
     try:
+        await autoscaler.connect(config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    try:
         admin = await _listen(autoscaler.controller, config.autoscaler.admin)
     except OSError as error:
         words = error.strerror or str(error)
         print(f"cannot listen on {config.autoscaler.admin} (autoscaler.admin): {words}", file=sys.stderr)  # noqa: T201
+        await autoscaler.stop()
         return 2
     try:
         await _serve(autoscaler, config, overrides)
@@ -237,11 +284,34 @@ async def _listen(controller: Controller, address: Address) -> web.AppRunner:
     return runner
 
 
+async def _link(config: Config, controller: Controller) -> "ClusterLink | None":
+    named = [name for name, backend in config.backends.items() if backend.target.cluster is not None]
+    if not named and config.gateway_service is None:
+        return None
+    try:
+        # Only here: kubernetes_asyncio is an extra, and takes a third of a second to import.
+        from autoscaler.cluster.link import ClusterLink  # noqa: PLC0415
+        from gateway.kube.client import NoClusterError  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError([_cluster_problem(config, named, str(error))]) from error
+    try:
+        return await ClusterLink.connect(controller.retry, controller.found)
+    except NoClusterError as error:
+        raise ConfigError([_cluster_problem(config, named, str(error))]) from error
+
+
+def _cluster_problem(config: Config, named: list[str], text: str) -> Problem:
+    if named:
+        return config.problem(named[0], text)
+    return Problem(str(config.path), None, "autoscaler.gateways", text)
+
+
 async def _serve(autoscaler: Autoscaler, config: Config, overrides: Overrides | None) -> None:
     loop = asyncio.get_running_loop()
     ending = Ending()
-    streams = _Streams(autoscaler)
-    streams.follow(config.gateway_urls)
+    controller = autoscaler.controller
+    streams = Streams(controller.receive, controller.collector, controller.clock)
+    _follow_gateways(autoscaler, streams, config)
     await autoscaler.start()
     watching = loop.create_task(_follow_file(autoscaler, streams, config, overrides))
     try:
@@ -253,12 +323,27 @@ async def _serve(autoscaler: Autoscaler, config: Config, overrides: Overrides | 
         await autoscaler.stop()
 
 
+def _follow_gateways(autoscaler: Autoscaler, streams: Streams, config: Config) -> None:
+    """Those that the configuration names, or those behind the Service that it names."""
+    limited = [name for name, backend in config.backends.items() if backend.concurrency]
+
+    def told(urls: list[str]) -> None:
+        streams.follow(urls)
+        streams.check_limits(limited)
+
+    if autoscaler.link is not None:
+        autoscaler.link.follow_gateways(config.gateway_service, told)
+    if config.gateway_service is None:
+        told([address.url for address in config.gateway_urls])
+
+
 async def _follow_file(
-    autoscaler: Autoscaler, streams: "_Streams", config: Config, overrides: Overrides | None
+    autoscaler: Autoscaler, streams: Streams, config: Config, overrides: Overrides | None
 ) -> None:
     async for _ in watch(config.path, known=[config.digest]):
         try:
             new = await asyncio.to_thread(_load, config.path, overrides)
+            await autoscaler.connect(new)
         except ConfigError as error:
             for problem in error.problems:
                 logger.error("%s", problem)  # noqa: TRY400 (the person's mistake needs no traceback)
@@ -266,33 +351,6 @@ async def _follow_file(
             continue
         if new.autoscaler.admin != config.autoscaler.admin:
             logger.warning("autoscaler.admin %s is used from the next start on", new.autoscaler.admin)
-        streams.follow(new.gateway_urls)
+        _follow_gateways(autoscaler, streams, new)
         await autoscaler.reload(new)
         logger.info("the configuration was taken over: %s", new)
-
-
-class _Streams:
-    """The subscriptions to the gateways that the configuration names."""
-
-    def __init__(self, autoscaler: Autoscaler) -> None:
-        self._autoscaler = autoscaler
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-
-    def follow(self, gateways: Iterable[Address]) -> None:
-        """Begin with those that are new, and end those that are named no more."""
-        urls = {address.url for address in gateways}
-        for url in self._tasks.keys() - urls:
-            self._tasks.pop(url).cancel()
-            self._autoscaler.collector.left(url)
-        for url in urls - self._tasks.keys():
-            receive = partial(self._autoscaler.receive, source=url)
-            left = partial(self._autoscaler.collector.left, url)
-            self._tasks[url] = asyncio.get_running_loop().create_task(subscribe(url, receive, left))
-
-    async def stop(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    def __repr__(self) -> str:
-        return f"<Streams of {sorted(self._tasks)}>"

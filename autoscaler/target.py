@@ -3,7 +3,8 @@
 A target is acted on by one task at a time, which lives while there is something to do. It plans from the newest decision each
 time, so that a wish not yet begun is replaced by a newer one, and a slow target delays no other. A pod is removed only when
 every gateway's beat, made after the pod was marked, names it as draining and idle. A Scaler's errors are counted and
-tried again after growing pauses. `controller` says when to decide and to act.
+tried again after growing pauses. Of several autoscalers all decide, and the one that leads acts. While a Scaler knows nothing, nothing
+is decided. `controller` says when to decide and to act.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from dataclasses import replace
 
 from autoscaler.collector import Collector
 from autoscaler.kpa import Decision, State, decide
-from autoscaler.plan import Plan, PodState, Scaler, TargetState, plan
+from autoscaler.plan import Plan, PodState, Scaler, Superseded, TargetState, Unknown, plan
 from autoscaler.spec import ScalingSpec
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 HISTORY = 100
 FIRST_RETRY = 2.0
 LAST_RETRY = 30.0
+SAID_AFTER = 1.0
+"""Seconds after which it is worth a line in the log that a target is not known."""
 SETTLED_AFTER = 1.0
 """Seconds after which no beat is still on its way that was made before a Backend was removed."""
 LONGEST_RETIREMENT = 300.0
@@ -33,19 +36,33 @@ class Target:
     """Times are those of `clock`: seconds since the epoch that never jump."""
 
     def __init__(
-        self, name: str, spec: ScalingSpec, scaler: Scaler, collector: Collector, clock: Callable[[], float]
+        self,
+        name: str,
+        spec: ScalingSpec,
+        scaler: Scaler,
+        collector: Collector,
+        clock: Callable[[], float],
+        *,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self.spec = spec
         self.scaler = scaler
         self._collector = collector
         self._clock = clock
+        self._leads = leads
 
         self.decision: Decision | None = None
         """The last one."""
         self.history: deque[Decision] = deque(maxlen=HISTORY)
         """Those that changed the count or the rule, oldest first."""
         self.decisions = 0
+        self.waiting_for = ""
+        """What must be known before anything is decided; empty once it is."""
+        self._waiting_since = 0.0
+        self._waiting_said = False
+        self.listener: Callable[[Decision], object] | None = None
+        """Told of each decision as it is made, before it is acted on."""
         self._state: State | None = None
 
         self.errors = 0
@@ -72,12 +89,15 @@ class Target:
     @property
     def ready(self) -> int:
         """Pods that a request may go to."""
-        return _ready(self.scaler.observe())
+        there = self.scaler.observe()
+        return 0 if isinstance(there, Unknown) else _ready(there)
 
-    def view(self) -> TargetState:
+    def view(self) -> TargetState | Unknown:
         """What is there, with what the gateways say of it filled in."""
         now = self._clock()
         there = self.scaler.observe()
+        if isinstance(there, Unknown):
+            return there
         self._marked = {pod.uid: self._marked.get(pod.uid, now) for pod in there.pods if pod.draining}
         busy = self._collector.endpoints(self.name) if there.pods else {}
         pods = (
@@ -100,9 +120,22 @@ class Target:
     def decide(self) -> None:
         """Decide anew, and act when that asks for it."""
         there = self.view()
+        self._wait_for(there.reason if isinstance(there, Unknown) else "")
+        if isinstance(there, Unknown):
+            return
         wish = 0 if self.removed_at is not None else self._decide(there).desired
         if self.removed_at is not None or plan(there, wish) != _NOTHING:
             self.act()
+
+    def _wait_for(self, reason: str) -> None:
+        """Said when it has held for a while: at the start nothing is known for a moment."""
+        if reason != self.waiting_for:
+            if self._waiting_said:
+                logger.info("%s: no longer %s", self.name, self.waiting_for)
+            self.waiting_for, self._waiting_said, self._waiting_since = reason, False, self._clock()
+        if reason and not self._waiting_said and self._clock() - self._waiting_since >= SAID_AFTER:
+            logger.warning("%s: %s; until then nothing is decided", self.name, reason)
+            self._waiting_said = True
 
     def _decide(self, there: TargetState) -> Decision:
         now = self._clock()
@@ -113,9 +146,11 @@ class Target:
         last = self.decision
         self._state, decision = decide(self.spec, state, observed, now)
         if there.fixed:
-            decision = replace(decision, reason=f"fixed at {there.replicas} URLs; {decision.reason}")
+            decision = replace(decision, reason=f"fixed at {there.replicas} pods; {decision.reason}")
         self.decision = decision
         self.decisions += 1
+        if self.listener is not None:
+            self.listener(decision)
         if last is None or (decision.desired, decision.rule) != (last.desired, last.rule):
             self.history.append(decision)
         before = there.replicas if last is None else last.desired
@@ -131,8 +166,9 @@ class Target:
         if self._gone is None:
             self._gone = asyncio.get_running_loop().create_future()
             self.removed_at = self._clock()
-            before = self.scaler.observe().replicas
-            logger.info("%s: %d -> 0 pods: removed from the configuration", self.name, before)
+            there = self.scaler.observe()
+            before = "?" if isinstance(there, Unknown) else there.replicas
+            logger.info("%s: %s -> 0 pods: removed from the configuration", self.name, before)
             self.act()
         return self._gone
 
@@ -145,12 +181,22 @@ class Target:
     # -- acting
 
     def act(self) -> None:
-        """Have the worker look at what there is to do, now or once it has done what it does."""
+        """Have the worker look at what there is to do, now or once it has done what it does; unless another leads."""
+        if not self._leads():
+            self._forgive()
+            return
         if self._clock() < self._retry_at:
             return
         self._due = True
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    def retry(self) -> None:
+        """What failed may work now: the next tick tries it again, whatever the pause."""
+        self._retry_at = 0.0
+
+    def _forgive(self) -> None:
+        self.error, self._failures, self._retry_at = "", 0, 0.0
 
     async def stop(self) -> None:
         """Cease to act; whoever waits for the end of a removal is let go."""
@@ -170,6 +216,8 @@ class Target:
     async def _attempt(self) -> None:
         try:
             await self._act()
+        except Superseded as news:
+            logger.info("%s: a plan was given up: %s", self.name, news)
         except Exception as error:  # noqa: BLE001 (whatever a Scaler meets, a later tick tries again)
             self.errors += 1
             self._failures += 1
@@ -180,31 +228,36 @@ class Target:
         else:
             if self.error:
                 logger.info("%s: scaling works again", self.name)
-            self.error, self._failures, self._retry_at = "", 0, 0.0
+            self._forgive()
 
     async def _act(self) -> None:
-        marked = True
+        marked, scaler = True, self.scaler
         for _ in range(2):  # a pod that never was ready may end as soon as it is marked
-            if not marked or self.wish is None:
+            view = self.view()
+            if not marked or self.wish is None or isinstance(view, Unknown):
                 break
-            steps = plan(self.view(), self.wish)
+            steps = plan(view, self.wish)
             marked = bool(steps.drain)
             if steps.undrain:
-                await self.scaler.undrain(steps.undrain)
+                await scaler.undrain(steps.undrain)
                 for uid in steps.undrain:
                     self._marked.pop(uid, None)  # the next mark needs beats of its own
             if steps.drain:
-                await self.scaler.drain(steps.drain)
+                await scaler.drain(steps.drain)
+            if self.scaler is not scaler:
+                raise Superseded("the configuration names another target now")
             if steps.replicas is not None:
-                await self.scaler.scale(steps.replicas, steps.remove)
+                await scaler.scale(steps.replicas, steps.remove)
         there = self.scaler.observe()
-        if self._gone is not None and not there.replicas and not there.pods:
+        empty = not isinstance(there, Unknown) and not there.replicas and not there.pods
+        if self._gone is not None and empty:
             self._gone.set_result(True)
             self._gone = None
 
     def __repr__(self) -> str:
         draining = f", {len(self._marked)} draining" if self._marked else ""
         failing = f", failing: {self.error}" if self.error else ""
+        failing += f", {self.waiting_for}" if self.waiting_for else ""
         removed = ", removed" if self.removed_at is not None else ""
         return f"<Target {self.name} wish={self.wish}{draining}{removed}{failing}>"
 

@@ -49,6 +49,8 @@ class Endpoints:
     pods: tuple[EndpointInfo, ...] = ()
     cannot_start: str | None = None
     """Why pods cannot start, in words for the person who called; None while they may."""
+    pending: str | None = None
+    """Why they take long, for whoever has waited too long."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Backend:
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
-        self._leaving: dict[str, Endpoint] = {}
+        self._leaving: dict[tuple[str, str, int], Endpoint] = {}
         """Named no more, with requests still open to them."""
         self.nudge_due = False
         """Somebody should tell the autoscalers now; whoever does sets it back."""
@@ -199,16 +201,19 @@ class Backend:
     def update(self, news: Endpoints, now: float) -> Verdict:
         """Take over what is now known of the pods."""
         verdict = Verdict()
-        known = {info.uid for info in news.pods}
-        for uid in [uid for uid in self.endpoints if uid not in known]:
+        known = {info.uid: (info.host, info.port) for info in news.pods}
+        for uid in [uid for uid, e in self.endpoints.items() if known.get(uid) != (e.host, e.port)]:
             endpoint = self.endpoints.pop(uid)
             endpoint.ready = False
             self.breaker.update(endpoint)
             verdict.gone.append(endpoint)
         # One that is named again, as a fixed URL may be, still has what was open to it: its limit holds over all of that.
-        leaving = {e.uid: e for e in (*self._leaving.values(), *verdict.gone) if e.in_flight}
+        leaving = {
+            (e.uid, e.host, e.port): e for e in (*self._leaving.values(), *verdict.gone) if e.in_flight
+        }
         for info in news.pods:
-            known_as = self.endpoints.get(info.uid) or _trusted_again(leaving.pop(info.uid, None))
+            returned = leaving.pop((info.uid, info.host, info.port), None)
+            known_as = self.endpoints.get(info.uid) or _trusted_again(returned)
             endpoint = known_as or Endpoint(info.uid, info.host, info.port)
             self.endpoints[info.uid] = endpoint
             endpoint.ready, endpoint.draining = info.ready, info.draining
@@ -218,6 +223,7 @@ class Backend:
             self.breaker.update(endpoint)
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
+        self.activator.pending = news.pending
         self._availability(now)
         verdict.granted = self.grants(now)
         if news.cannot_start is not None and not self.breaker.available:
@@ -331,7 +337,8 @@ class Backend:
             return None
         if waiter.avoid:
             return self._unconnected(waiter, now)
-        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s"
+        why = f": {self.activator.pending}" if self.activator.pending else ""
+        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s{why}"
         return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
 
     def _unconnected(self, waiter: Waiter, now: float) -> GatewayError:

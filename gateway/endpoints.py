@@ -1,6 +1,6 @@
 """What is known of the pods of one Backend, by whoever knows it; and finding out whether a suspect one accepts again.
 
-A Feed has one publisher (local processes, fixed URLs, later the cluster) and one subscriber (the gateway's Backend). Each
+A Feed has one publisher (local processes, fixed URLs, the cluster) and one subscriber (the gateway's Backend). Each
 publication is the whole truth: an Endpoint that is not in it is gone. Feeds live on the event loop and call their subscriber at
 once, in the same turn, so that a pod that turned ready gets its first request now.
 """
@@ -29,9 +29,11 @@ class Feed:
     latest: Endpoints = field(default_factory=Endpoints)
     _subscriber: Callable[[Endpoints], None] | None = None
 
-    def publish(self, pods: Iterable[EndpointInfo], cannot_start: str | None = None) -> None:
+    def publish(
+        self, pods: Iterable[EndpointInfo], cannot_start: str | None = None, pending: str | None = None
+    ) -> None:
         """Replace what is known; equal news is no news."""
-        news = Endpoints(tuple(pods), cannot_start)
+        news = Endpoints(tuple(pods), cannot_start, pending)
         if news != self.latest:
             self.latest = news
             if self._subscriber is not None:

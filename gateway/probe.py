@@ -7,7 +7,7 @@ so that nothing of a half-started server is kept.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gateway.tls import Trust
 
@@ -17,16 +17,24 @@ SHARE_OF_TIME_WAITED = 0.02
 """A pod that took T seconds to get ready is seen at most 2 % of T later: 5 ms up to 250 ms, 1 s from 50 s on."""
 
 
-def intervals() -> Iterator[float]:
-    """The seconds to wait after each failed attempt, without end."""
+def intervals(first: float = FIRST_WAIT) -> Iterator[float]:
+    """The seconds to wait after each failed attempt, without end; at least `first`."""
     waited = 0.0
     while True:
-        wait = min(LONGEST_WAIT, max(FIRST_WAIT, SHARE_OF_TIME_WAITED * waited))
+        wait = min(LONGEST_WAIT, max(first, SHARE_OF_TIME_WAITED * waited))
         yield wait
         waited += wait
 
 
-async def probe(host: str, port: int, path: str | None, timeout: float, trust: Trust | None = None) -> bool:
+async def probe(
+    host: str,
+    port: int,
+    path: str | None,
+    timeout: float,
+    trust: Trust | None = None,
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+) -> bool:
     """Whether `GET path` is answered with 2xx or 3xx within `timeout` seconds; without a path, whether the port accepts.
 
     With `trust` over TLS, whose handshake must succeed as for a request: a pod with a wrong certificate is not ready.
@@ -37,7 +45,10 @@ async def probe(host: str, port: int, path: str | None, timeout: float, trust: T
             options = {} if trust is None else trust.options(host)
             reader, writer = await asyncio.open_connection(host, port, **options)
             try:
-                return path is None or 200 <= await _status(reader, writer, f"{host}:{port}", path) < 400
+                return (
+                    path is None
+                    or 200 <= await _status(reader, writer, f"{host}:{port}", path, headers) < 400
+                )
             finally:
                 # abort() does not linger for a peer that reads nothing, and needs no await under cancellation.
                 writer.transport.abort()
@@ -45,11 +56,21 @@ async def probe(host: str, port: int, path: str | None, timeout: float, trust: T
 
 
 async def _status(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str, path: str
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    authority: str,
+    path: str,
+    headers: Iterable[tuple[str, str]],
 ) -> int:
     """Send the request, and read the final status; interim ones (1xx) are passed over."""
-    head = f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: tidegate-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-    writer.write(head.encode())
+    usual = {
+        "host": ("Host", authority),
+        "user-agent": ("User-Agent", "tidegate-probe"),
+        "accept": ("Accept", "*/*"),
+    }
+    own = {name.lower(): (name, value) for name, value in headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (usual | own).values())
+    writer.write(f"GET {path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n".encode())
     while True:
         version, _, rest = (await reader.readuntil(b"\r\n")).partition(b" ")
         if not version.startswith(b"HTTP/1."):

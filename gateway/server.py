@@ -41,7 +41,7 @@ from gateway.config import (
 )
 from gateway.credentials import Keeper
 from gateway.downstream import Downstream
-from gateway.endpoints import EndpointInfo, Endpoints, Feed, Prober
+from gateway.endpoints import Endpoints, Feed, Prober
 from gateway.forwarded import ForwardedPolicy
 from gateway.gateway import Gateway
 from gateway.http1 import HeadLimits
@@ -49,8 +49,8 @@ from gateway.lag import LagWatcher
 from gateway.metrics import GatewayCollector, Sources
 from gateway.openfiles import most_connections, raise_open_files
 from gateway.pulse import AT_ONCE, Pulse
+from gateway.sources import PodSources
 from gateway.state import Snapshot, Status, snapshot
-from gateway.tls import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,7 @@ class Server:
         self.config = config
         self.role = role
         self.gateway = Gateway(loop)
-        self.feeds: dict[str, Feed] = {}
-        """By Backend; whoever runs its pods publishes here."""
+        self.sources = PodSources(role)
         self.hub = StatsHub()
         self.status = Status(
             gateway=f"{socket.gethostname()}-{os.getpid()}",
@@ -157,6 +156,7 @@ class Server:
         self._lag.stop()
         self._prober.stop()
         self._keeper.stop()
+        await self.sources.stop()
         for timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
@@ -167,9 +167,17 @@ class Server:
 
     # -- configuration
 
+    @property
+    def feeds(self) -> Mapping[str, Feed]:
+        """By Backend; whoever runs its pods publishes here."""
+        return self.sources.feeds
+
     async def apply(self, config: Config) -> None:
-        """Take over a configuration. Raises ConfigError, with nothing changed, when a file that TLS needs cannot be used."""
+        """Take over a configuration. Raises ConfigError, with nothing changed, when a file that TLS needs cannot be used, or there are no
+        credentials for the cluster that it names.
+        """
         credentials = await self._keeper.load(config)
+        await self.sources.prepare(config)
         self._keeper.take(config, credentials)
         gateway, now = self.gateway, self.gateway.now()
         for number, (name, backend) in enumerate(config.backends.items(), 1):
@@ -220,18 +228,13 @@ class Server:
             gateway.hand_out(backend.relimit(limits, now), now)
         gateway.backends[name] = backend
         if name not in self.feeds:
-            feed = self.feeds[name] = Feed(name)
+            feed = self.sources.feeds[name] = Feed(name)
             feed.subscribe(lambda news, backend=backend: self._on_news(backend, news))  # type: ignore[misc]
-        self._publish_fixed(name, config)
-
-    def _publish_fixed(self, name: str, config: BackendConfig) -> None:
-        if config.target.urls is not None:
-            trust = self._keeper.current.trusts.get(name)
-            self.feeds[name].publish(_fixed(url, trust) for url in config.target.urls)
+        self.sources.put(name, config, self._keeper.current.trusts.get(name))
 
     def _renew(self) -> None:
         for name, backend in self.config.backends.items():
-            self._publish_fixed(name, backend)
+            self.sources.put(name, backend, self._keeper.current.trusts.get(name))
 
     def _remove(self, name: str, now: float) -> None:
         backend = self.gateway.backends.pop(name)
@@ -335,7 +338,8 @@ class Server:
         retiring = self.gateway.retiring
         for name, backend in list(retiring.items()):
             if not backend.in_flight and not backend.breaker.queued:
-                del retiring[name], self.feeds[name]
+                del retiring[name]
+                self.sources.forget(name)
                 self._close_pools(backend)
         self._pulse.beat([*self.gateway.backends.values(), *retiring.values()])
 
@@ -396,8 +400,3 @@ def limits_of(config: BackendConfig) -> Limits:
         activation_timeout=config.activation_timeout,
         hold=config.cancel == "hold",
     )
-
-
-def _fixed(url: Address, trust: Trust | None) -> EndpointInfo:
-    """A pod at a fixed URL is taken to be ready; the first refused connection tells otherwise."""
-    return EndpointInfo(uid=url.url, host=url.host, port=url.port, ready=True, trust=trust)

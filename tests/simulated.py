@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 
-from autoscaler.plan import PodState, TargetState
+from autoscaler.plan import PodState, TargetState, Unknown
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.beats import BeatMaker
 from gateway.breaker import Endpoint, Waiter
@@ -23,6 +23,8 @@ class SimulatedPods:
         self.log: list[str] = []
         self.broken: Exception | None = None
         """Raised by every call while set."""
+        self.unknown = ""
+        """Why nothing is known; empty: something is."""
         self.gate = asyncio.Event()
         """Calls wait for it."""
         self.gate.set()
@@ -34,7 +36,9 @@ class SimulatedPods:
         self.feeds.append(Feed(self.feeds[0].backend))
         return self.feeds[-1]
 
-    def observe(self) -> TargetState:
+    def observe(self) -> TargetState | Unknown:
+        if self.unknown:
+            return Unknown(self.unknown)
         return TargetState(self.replicas, tuple(self.pods.values()))
 
     async def drain(self, uids: Collection[str]) -> None:

@@ -6,11 +6,12 @@
 
 from gateway.config.addresses import Address
 from gateway.config.load import Config, Overrides, digest, json_schema, load, read
-from gateway.config.models import BackendConfig, RouteConfig, Target
+from gateway.config.models import BackendConfig, RouteConfig
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.roles import Role, check_role, resolve_command
 from gateway.config.scale import ResolvedScale, ScaleConfig
 from gateway.config.table import build_table
+from gateway.config.target import GatewayService, Target
 from gateway.config.tls import PodTls
 from gateway.config.units import format_duration
 from gateway.config.watch import watch
@@ -20,6 +21,7 @@ __all__ = [
     "BackendConfig",
     "Config",
     "ConfigError",
+    "GatewayService",
     "Overrides",
     "PodTls",
     "Problem",

@@ -6,6 +6,7 @@ used; a warning is kept in `Config.warnings` and printed by `tidegate check`.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from gateway.config.explain import MOST_HINTS, listing, nearest
 from gateway.config.models import Document, RouteConfig
 from gateway.config.problems import Fault, show
 from gateway.routing import LONGEST_CYCLE, PathRule, reduce_weights
+from gateway.targets import ScaleTarget
 
 
 def cross_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -84,6 +86,20 @@ def document_faults(document: Document) -> Iterator[Fault]:
         yield Fault(
             ("admin",), f"{document.admin} is taken by `listen`, {document.listen}: give them different ports"
         )
+
+    yield from _same_objects(document)
+
+
+def _same_objects(document: Document) -> Iterator[Fault]:
+    """Two autoscaling decisions about one object would undo each other."""
+    first: dict[ScaleTarget, str] = {}
+    for name, backend in document.backends.items():
+        target = backend.target.cluster
+        if isinstance(target, ScaleTarget):
+            owner = first.setdefault(replace(target, port=0), name)
+            if owner != name:
+                text = f"{target.kind} {show(target.name)} is scaled by backend {show(owner)} already"
+                yield Fault(("backends", name, "target"), text)
 
 
 def warnings(document: Document) -> Iterator[Fault]:

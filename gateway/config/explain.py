@@ -6,7 +6,7 @@ Beside `models`, whose validators word their own faults (type `tidegate`); every
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -54,6 +54,10 @@ def blank(path: KeyPath) -> Fault:
     return Fault(path, "has no value: give one, or remove the key")
 
 
+OF_SEVERAL_KINDS = ("autoscaler", "gateways")
+"""The key that takes URLs, or a mapping."""
+
+
 def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[KeyPath]) -> Iterator[Fault]:
     """A Fault for each thing that is wrong. `blanks` are the keys that stand there without a value."""
     empty = set(blanks)
@@ -70,7 +74,7 @@ def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[Key
 
 
 def _faults(detail: ErrorDetails, model: type[BaseModel], *, hint: bool) -> Iterator[Fault]:
-    path, kind, context = tuple(detail["loc"]), detail["type"], detail.get("ctx", {})
+    path, kind, context = _plain(tuple(detail["loc"])), detail["type"], detail.get("ctx", {})
     if path and path[-1] == _KEY:
         path = path[:-1]
     if kind == "tidegate":
@@ -84,6 +88,11 @@ def _faults(detail: ErrorDetails, model: type[BaseModel], *, hint: bool) -> Iter
         yield Fault(path[:-1], f"unknown key {show(key)}{words}", at=path)
     else:
         yield Fault(path, _word(detail, context))
+
+
+def _plain(path: KeyPath) -> KeyPath:
+    """Without the part by which pydantic tells of which kind a value was, where a key takes several."""
+    return (*OF_SEVERAL_KINDS, *path[3:]) if path[:2] == OF_SEVERAL_KINDS else path
 
 
 def _below(path: KeyPath, under: KeyPath) -> KeyPath:
@@ -131,7 +140,10 @@ def _keys(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
 
 
 def _given(annotation: Any) -> Any:  # noqa: ANN401 - as types are
-    """What a section that may be left out is when it is there."""
-    if not isinstance(annotation, UnionType):
+    """What a section that may be left out is when it is there; of several kinds the one that has keys."""
+    if get_origin(annotation) is Annotated:
+        return _given(get_args(annotation)[0])
+    if not isinstance(annotation, UnionType) and get_origin(annotation) is not Union:
         return annotation
-    return next(kind for kind in get_args(annotation) if kind is not NoneType)
+    kinds = [_given(kind) for kind in get_args(annotation) if kind is not NoneType]
+    return next((kind for kind in kinds if hasattr(kind, "model_fields")), kinds[0])

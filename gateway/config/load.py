@@ -21,7 +21,9 @@ from gateway.config.checks import cross_faults, document_faults, warnings
 from gateway.config.explain import blank, explain
 from gateway.config.models import Document
 from gateway.config.problems import ConfigError, Fault, KeyPath, Problem, show, where
+from gateway.config.target import GatewayService
 from gateway.config.yamltree import Node, YamlError, compose
+from gateway.targets import ServiceTarget
 
 _LARGEST_FILE = 16 * 2**20
 _MOST_PROBLEMS = 50
@@ -83,7 +85,14 @@ class Config(Document):
         own = Address(
             "127.0.0.1" if self.admin.host in ("", "0.0.0.0", "::") else self.admin.host, self.admin.port
         )
-        return self.autoscaler.gateways or (own,)
+        named = self.autoscaler.gateways
+        return () if isinstance(named, GatewayService) else named or (own,)
+
+    @property
+    def gateway_service(self) -> ServiceTarget | None:
+        """The Service behind which the gateways stand instead, if they are found so."""
+        named = self.autoscaler.gateways
+        return named.target if isinstance(named, GatewayService) else None
 
     def problem(self, backend: str, text: str) -> Problem:
         """A Problem with a Backend's target."""

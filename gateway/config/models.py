@@ -3,21 +3,22 @@
 Frozen and validated; unknown keys are refused. Durations are float seconds once read. What concerns several sections at
 once (unknown Backends, two Routes on one path) is in `checks`; what concerns one is a field validator here, placed on the
 later field, so that it speaks up even when other fields are wrong too.
-`scale` holds the scaling section, `retries` that of retries, `clients` those on clients, `units` and `addresses` the types of single values,
+`target` holds that section, `scale` the scaling one, `retries` that of retries, `clients` those on clients, `units` and `addresses` the types of single values,
 `load` makes a Config of a file.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_validator
 
-from gateway.config.addresses import Address, HttpUrl, ListenAddress, PodUrl, RouteHost, RoutePath
+from gateway.config.addresses import ListenAddress, RouteHost, RoutePath
 from gateway.config.clients import ForwardedConfig, LimitsConfig
-from gateway.config.problems import UP, KeyPath, fault, faults
+from gateway.config.problems import KeyPath, fault, faults
 from gateway.config.retries import Retries, RetryOverrides
 from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig, Section, shared
-from gateway.config.tls import ListenerTls, PodTls
+from gateway.config.target import Gateways, Target, Text
+from gateway.config.tls import ListenerTls
 from gateway.config.units import Count, Duration, PositiveDuration, Size, default
 from gateway.routing import PathRule
 
@@ -25,13 +26,11 @@ T = TypeVar("T")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z")]
 """It names log files and labels metrics, so it is kept to what both take."""
-Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*\z")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[^\x00]*\z")]
 _Lax = Strict(strict=False)  # YAML's lists become tuples
 
 UNLIMITED_START = 300.0
 FIXED_START = 5.0
-"""Seconds to wait for a pod of fixed URLs to be there: nobody can start it, it may only be restarting."""
+"""Seconds to wait for a pod of fixed URLs or of a Service to be there: nobody here can start it, it may only be restarting."""
 
 
 class Timeouts(Section):
@@ -81,112 +80,8 @@ class AutoscalerConfig(Section):
 
     admin: ListenAddress = default("127.0.0.1:8082")
     """Where its own admin interface listens."""
-    gateways: Annotated[tuple[HttpUrl, ...], _Lax] = ()
-    """The admin URLs of the gateways that it listens to. When left out: this file's `admin`."""
-
-
-class Target(Section):
-    """Where a Backend's pods come from: a Deployment, a command, both (`tidegate up` runs the command), or fixed URLs."""
-
-    deployment: Name | None = None
-    """The Deployment whose replicas are the pods."""
-    namespace: Name | None = None
-    """The Deployment's namespace."""
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """The port that the Deployment's pods listen on."""
-    command: Annotated[tuple[Text, ...], _Lax] | None = None
-    """The program to run for each pod, and its arguments; `{port}` is replaced by the port to listen on."""
-    env: dict[Text, Variable] = Field(default_factory=dict)
-    """Variables to add to the command's environment; `{port}` is replaced here too."""
-    ready: Annotated[str, StringConstraints(pattern=r"^/[!-~]*\z")] | None = None
-    """The path that answers 2xx once a pod is ready. When left out: a pod is ready when it accepts connections."""
-    urls: Annotated[tuple[PodUrl, ...], _Lax] | None = Field(default=None, validate_default=True)
-    """The pods themselves, when something else runs them."""
-    tls: PodTls | None = None
-    """How pods behind https URLs are verified. When left out: against the system's CAs, by the URL's host."""
-
-    @field_validator("namespace")
-    @classmethod
-    def _namespace_of_deployment(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return _belongs(value, "deployment", info.data)
-
-    @field_validator("port")
-    @classmethod
-    def _port_of_deployment(cls, value: int | None, info: ValidationInfo) -> int | None:
-        return _belongs(value, "deployment", info.data)
-
-    @field_validator("env")
-    @classmethod
-    def _env_of_command(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        wrong: list[KeyPath] = [(key,) for key in value if "=" in key]
-        if wrong:
-            raise faults([(path, "a variable's name may not hold `=`") for path in wrong])
-        return _belongs(value, "command", info.data)
-
-    @field_validator("ready")
-    @classmethod
-    def _ready_of_command(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return _belongs(value, "command", info.data)
-
-    @field_validator("urls")
-    @classmethod
-    def _one_kind(cls, value: tuple[Address, ...] | None, info: ValidationInfo) -> tuple[Address, ...] | None:
-        found = list(_target_faults(value, info.data))
-        if found:
-            raise faults(found)
-        return value
-
-    @field_validator("tls")
-    @classmethod
-    def _tls_of_https(cls, value: PodTls | None, info: ValidationInfo) -> PodTls | None:
-        if value is not None and "urls" in info.data and not any(u.secure for u in info.data["urls"] or ()):
-            raise fault("belongs to https URLs, and the target has none")
-        return value
-
-    @property
-    def secure(self) -> bool:
-        """Its pods are spoken to over TLS."""
-        return self.urls is not None and self.urls[0].secure
-
-    @property
-    def kind(self) -> Literal["deployment", "command", "urls"]:
-        """What it is outside of `tidegate up`, where a command goes before a Deployment."""
-        if self.deployment is not None:
-            return "deployment"
-        return "command" if self.command is not None else "urls"
-
-
-def _belongs(value: T, owner: str, data: Mapping[str, Any]) -> T:
-    """Refuse a value beside which `owner` was not given; an owner that is missing from `data` was given, but wrong."""
-    if value is not None and owner in data and data[owner] is None:
-        raise fault(f"belongs to a {owner}, and the target has none")
-    return value
-
-
-def _target_faults(urls: tuple[Address, ...] | None, data: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    found: list[tuple[KeyPath, str]] = []
-    deployment, command = data.get("deployment", ""), data.get("command", ())
-    if deployment is None and command is None and urls is None:
-        found.append(((UP,), "must have `deployment`, `command` or `urls`"))
-    if deployment and data.get("port", 0) is None:
-        found.append(((UP,), "required key 'port' is missing: the port that the Deployment's pods listen on"))
-    if command is not None and "command" in data:
-        if not command:
-            found.append(((UP, "command"), "must name a program"))
-        elif not any("{port}" in text for text in (*command, *data.get("env", {"": "{port}"}).values())):
-            found.append(
-                ((UP, "command"), "must hold `{port}` where the port to listen on goes, here or in `env`")
-            )
-    if urls is not None:
-        if deployment or command:
-            found.append(((), "cannot stand beside `deployment` or `command`"))
-        if not urls:
-            found.append(((), "must not be empty"))
-        first = {url: i for i, url in reversed(list(enumerate(urls)))}
-        found += [((i,), f"{url.url} is given twice") for i, url in enumerate(urls) if first[url] != i]
-        mixed = (i for i, url in enumerate(urls) if url.secure != urls[0].secure)
-        found += [((i,), "must have the scheme of the target's first URL") for i in mixed]
-    return found
+    gateways: Gateways = ()
+    """The gateways that it listens to: their admin URLs, or the headless Service that they stand behind. When left out: this file's `admin`."""
 
 
 class Queue(Section):
@@ -202,7 +97,7 @@ class Activation(Section):
     """Waking from zero."""
 
     timeout: PositiveDuration | None = None
-    """How long a request waits for the first pod. When left out: 300s; 5s for fixed URLs, which nobody can start."""
+    """How long a request waits for the first pod. When left out: 300s; 5s for fixed URLs and Services, whose pods nobody here starts."""
 
 
 class BackendConfig(Section):
@@ -240,7 +135,7 @@ class BackendConfig(Section):
     def activation_timeout(self) -> float:
         if self.activation.timeout is not None:
             return self.activation.timeout
-        return FIXED_START if self.target.kind == "urls" else UNLIMITED_START
+        return UNLIMITED_START if self.target.startable else FIXED_START
 
     def resolved_scale(self, *, runs_command: bool) -> ResolvedScale:
         """`runs_command`: the pods are processes of this machine, not of a cluster."""

@@ -27,13 +27,17 @@ def _refusals(config: Config, role: Role) -> Iterator[tuple[str, str]]:
         target = backend.target
         if role == "check" or target.urls is not None:
             continue
-        if target.command is None or (target.deployment is not None and role != "up"):
+        if role != "up":
+            if target.cluster is None:
+                yield (
+                    name,
+                    f"`tidegate {role}` does not run commands, `tidegate up` does: give the target `urls`, or what it is in a cluster",
+                )
+        elif target.command is None:
             yield (
                 name,
-                "Kubernetes is not supported yet: give the target a `command` (for `tidegate up`) or `urls`",
+                "`tidegate up` runs pods on this machine: give the target a `command` beside what it is in the cluster",
             )
-        elif role != "up":
-            yield name, f"`tidegate {role}` does not run commands, `tidegate up` does: give the target `urls`"
         elif (text := _cannot_run(backend, config.base_dir)) is not None:
             yield name, text
 

@@ -17,7 +17,9 @@ from autoscaler.controller import Controller
 from autoscaler.metrics import AutoscalerCollector
 from autoscaler.scalers import FixedScaler
 from autoscaler.spec import ScalingSpec
+from gateway.endpoints import Feed
 from gateway.stats import Beat, Stat
+from tests.simulated import SimulatedPods
 
 Client = TestClient[web.Request, web.Application]
 SPEC = ScalingSpec(target=2.0)
@@ -66,7 +68,7 @@ async def test_decisions_say_why(client: Client, controller: Controller) -> None
         "draining": 0,
         "panic": True,
     }
-    assert told["reason"].startswith("fixed at 1 URLs; panic: 3 in flight over 60 s want 2 at target 2")
+    assert told["reason"].startswith("fixed at 1 pods; panic: 3 in flight over 60 s want 2 at target 2")
     assert told["inputs"]["stable"] == 3.0
     assert told["inputs"]["in_flight"] == 3
     assert 0 <= told["age_seconds"] < 60
@@ -107,3 +109,13 @@ async def test_a_reader_that_leaves_disturbs_nobody(client: Client, controller: 
         answer = await session.get(client.make_url("/v1/decisions"))
         answer.close()
     assert len(await decisions(client)) == 300
+
+
+async def test_what_is_not_known_is_said(client: Client, controller: Controller) -> None:
+    """No decision, and what is waited for."""
+    pods = SimulatedPods(Feed("iris"))
+    pods.unknown = "waiting for deployment models/iris: not found"
+    controller.put("iris", SPEC, pods)
+    told = (await decisions(client))["iris"]
+    assert "reason" not in told
+    assert (told["replicas"], told["ready"], told["waiting_for"]) == (None, 0, pods.unknown)

@@ -393,3 +393,47 @@ def test_a_beat_from_another_age_is_taken_up_where_it_arrives() -> None:
     made.receive(beat(3, 2.0), EPOCH + 100.5)
     assert made._newest == EPOCH + 100
     assert observe(made, 100.5).stable == 2.0
+
+
+# Gateways that are named before they are heard of.
+
+
+def test_an_expected_gateway_is_missing_until_its_first_beat() -> None:
+    """Of any kind, since a nudge too says that it is there and being followed."""
+    made = collector()
+    made.expect("http://gw-1", EPOCH)
+    assert observe(made, 5).missing == "gateway at http://gw-1 since 5 s"
+    made.receive(beat(1), EPOCH + 6, "http://gw-1")
+    assert observe(made, 6).missing == ""
+    made.expect("http://gw-1", EPOCH + 7)
+    assert observe(made, 7).missing == ""
+
+
+def test_no_pod_is_drained_while_a_gateway_is_expected() -> None:
+    """It may have requests there."""
+    made = collector()
+    made.receive(Beat("gw-1", 1, 1.0, {}, {"iris": {"a": 0}}), EPOCH + 2, "http://gw-1")
+    assert made.drained("iris", "a", since=EPOCH)
+    assert made.idle("iris", since=EPOCH)
+    assert made.left_alone("iris", since=EPOCH)
+    made.expect("http://gw-2", EPOCH + 2)
+    assert not made.drained("iris", "a", since=EPOCH)
+    assert not made.idle("iris", since=EPOCH)
+    assert not made.left_alone("iris", since=EPOCH)
+
+
+def test_an_expected_gateway_is_forgotten_as_a_silent_one_is() -> None:
+    """After a minute; expecting it again meanwhile prolongs nothing."""
+    made = collector()
+    made.expect("http://gw-1", EPOCH)
+    made.expect("http://gw-1", EPOCH + 50)
+    assert observe(made, 60).missing
+    assert not observe(made, 61).missing
+
+
+def test_an_expected_gateway_that_is_gone_is_not_waited_for() -> None:
+    """Its place is named no more, or it closed the stream."""
+    made = collector()
+    made.expect("http://gw-1", EPOCH)
+    made.left("http://gw-1")
+    assert not observe(made, 1).missing

@@ -132,6 +132,33 @@ async def test_a_target_put_back_is_no_longer_retired() -> None:
         assert made.log == ["scale 0->1", "drain pod-1", "undrain pod-1"]
 
 
+async def test_what_is_found_is_decided_on_at_once() -> None:
+    """A target that waited for its first news does not wait for the next tick as well; one that did not is left to it."""
+    async with started() as controller:
+        made = pods()
+        made.unknown = "waiting"
+        controller.put("iris", ScalingSpec(min_scale=1), made)
+        made.unknown = ""
+        controller.found("iris")
+        controller.found("iris")
+        controller.found("other")
+        await asyncio.sleep(0.1)
+        assert (controller.targets["iris"].decisions, made.log) == (2, ["scale 0->1"])
+
+
+async def test_all_targets_may_be_asked_to_try_again() -> None:
+    """With the next tick, whatever their pauses."""
+    async with started() as controller:
+        made = pods()
+        made.broken = OSError("no connection")
+        controller.put("iris", ScalingSpec(min_scale=1), made)
+        await asyncio.sleep(7)
+        made.broken = None
+        controller.retry()
+        await asyncio.sleep(2)
+        assert made.log == ["scale 0->1"]
+
+
 async def test_beats_for_strangers_are_harmless() -> None:
     """A gateway may know Backends, and draining pods, that this configuration does not."""
     async with started() as controller:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.collector import Collector
+from autoscaler.plan import Superseded
 from autoscaler.spec import ScalingSpec
 from autoscaler.target import HISTORY, LONGEST_RETIREMENT, Target
 from gateway.endpoints import Feed
@@ -27,7 +28,8 @@ class Stage:
         self.collector = Collector()
         self.collector.put("iris", FIXED)
         self.pods = SimulatedPods(Feed("iris"), start_seconds=0.5)
-        self.target = Target("iris", FIXED, self.pods, self.collector, loop.time)
+        self.leads = True
+        self.target = Target("iris", FIXED, self.pods, self.collector, loop.time, leads=lambda: self.leads)
         self.seq = 0
 
     def want(self, count: int) -> None:
@@ -132,6 +134,125 @@ async def test_errors_are_counted_and_tried_again_with_pauses(caplog: pytest.Log
         "iris: scaling failed, next try in 8 s: no room",
         "iris: scaling works again",
     ]
+
+
+async def test_a_retry_may_be_asked_for() -> None:
+    """Whoever knows that what failed is back does not leave the target to its pause."""
+    stage = Stage()
+    stage.pods.broken = OSError("no room")
+    for _ in range(7):
+        stage.want(1)
+        await asyncio.sleep(1)
+    stage.pods.broken = None
+    stage.target.retry()
+    stage.want(1)
+    await asyncio.sleep(0.1)
+    assert (stage.target.error, stage.pods.replicas) == ("", 1)
+
+
+async def test_a_plan_given_up_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said why, and the next tick plans anew, without a pause."""
+    caplog.set_level(logging.INFO, "autoscaler")
+    stage = Stage()
+    stage.pods.broken = Superseded("somebody set it to 3")
+    stage.want(1)
+    await asyncio.sleep(0.1)
+    assert (stage.target.errors, stage.target.error) == (0, "")
+    assert caplog.records[-1].message == "iris: a plan was given up: somebody set it to 3"
+    stage.pods.broken = None
+    stage.want(1)
+    await asyncio.sleep(0.1)
+    assert stage.pods.replicas == 1
+
+
+async def test_a_plan_for_one_target_is_not_carried_out_on_another() -> None:
+    """The configuration changed while pods were being unmarked."""
+    stage = Stage()
+    await stage.have(2)
+    stage.want(1)
+    await stage.settle()
+    stage.pods.gate.clear()
+    stage.want(3)
+    await stage.settle()
+    other = stage.target.scaler = SimulatedPods(Feed("iris"))
+    stage.pods.gate.set()
+    await stage.settle()
+    await stage.settle()
+    assert stage.pods.log == ["scale 0->2", "drain pod-2", "undrain pod-2"]
+    assert (other.log, stage.target.errors) == (["scale 0->3"], 0)
+
+
+async def test_what_does_not_lead_decides_and_does_nothing() -> None:
+    """Once it leads, what it does is what it wants then."""
+    stage = Stage()
+    stage.leads = False
+    for count in (5, 2):
+        stage.want(count)
+        await asyncio.sleep(0.1)
+    assert (stage.target.wish, stage.pods.log) == (2, [])
+    stage.leads = True
+    stage.target.act()
+    await asyncio.sleep(0.1)
+    assert stage.pods.log == ["scale 0->2"]
+
+
+async def test_losing_the_lead_forgets_failures() -> None:
+    """They are another's to tell of, and no pause is left when leadership comes back."""
+    stage = Stage()
+    stage.pods.broken = OSError("no connection")
+    stage.want(1)
+    await asyncio.sleep(0.1)
+    stage.leads = False
+    stage.want(1)
+    assert stage.target.error == ""
+    stage.leads, stage.pods.broken = True, None
+    stage.want(1)
+    await asyncio.sleep(0.1)
+    assert stage.pods.replicas == 1
+
+
+async def test_nothing_is_decided_about_what_is_not_known(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, after a moment, what is waited for, and that it is there."""
+    caplog.set_level(logging.INFO, "autoscaler")
+    stage = Stage()
+    stage.pods.unknown = "waiting for deployment models/iris: not found"
+    stage.want(3)
+    stage.want(3)
+    assert not caplog.records
+    await asyncio.sleep(2)
+    stage.want(3)
+    stage.want(3)
+    await stage.settle()
+    assert (stage.target.decision, stage.target.ready, stage.pods.log) == (None, 0, [])
+    assert repr(stage.target) == "<Target iris wish=None, waiting for deployment models/iris: not found>"
+    stage.pods.unknown = ""
+    stage.want(3)
+    await stage.settle()
+    assert (stage.pods.log, stage.target.waiting_for) == (["scale 0->3"], "")
+    assert [record.message for record in caplog.records][:2] == [
+        "iris: waiting for deployment models/iris: not found; until then nothing is decided",
+        "iris: no longer waiting for deployment models/iris: not found",
+    ]
+
+
+async def test_what_ceases_to_be_known_is_left_alone() -> None:
+    """A wish from before is not acted on."""
+    stage = Stage()
+    await stage.have(2)
+    stage.pods.unknown = "waiting for deployment models/iris: not found"
+    stage.want(1)
+    await stage.settle()
+    assert (stage.pods.log, stage.target.wish) == (["scale 0->2"], 2)
+
+
+async def test_a_listener_hears_of_every_decision() -> None:
+    """Before it is acted on."""
+    stage = Stage()
+    heard: list[tuple[int, int]] = []
+    stage.target.listener = lambda decision: heard.append((decision.desired, len(stage.pods.log)))
+    await stage.have(2)
+    stage.want(2)
+    assert heard == [(2, 0), (2, 1)]
 
 
 async def test_a_changed_wish_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -447,3 +447,23 @@ def test_an_endpoint_that_is_named_again_is_trusted_again() -> None:
     backend.update(both, 3.0)
     assert backend.endpoints["a"].in_flight == 1
     assert backend.endpoints["a"].available
+
+
+def test_a_pod_whose_port_changes_is_another_endpoint() -> None:
+    """What is open to the old one goes on there; what comes next goes to the new one."""
+    backend = backend_with("a")
+    old = enter(backend)
+    verdict = backend.update(Endpoints((EndpointInfo("a", "127.0.0.1", 9001, ready=True),)), 1.0)
+    assert verdict.gone == [old]
+    new = enter(backend)
+    assert (new.port, backend.in_flight) == (9001, 2)
+
+
+def test_who_waited_too_long_for_a_start_is_told_why_it_takes_long() -> None:
+    """As a node that has no room."""
+    backend = backend_with(activation_timeout=5.0)
+    backend.update(Endpoints(pending="pod a: 0/3 nodes are available: insufficient gpu"), 0.0)
+    wait(backend, "first")
+    [(_, error)] = backend.expire(6.0)
+    assert error.reason.slug == "activation_timeout"
+    assert error.detail.endswith("became ready in 6.0 s: pod a: 0/3 nodes are available: insufficient gpu")

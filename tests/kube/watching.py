@@ -146,8 +146,9 @@ async def _say(
             async with asyncio.timeout_at(due):
                 await wake.wait()
         except TimeoutError:
-            if loop.time() >= ends:
+            if loop.time() >= ends and not faults.stalled:
                 return
+            ends = max(ends, loop.time() + 0.01)  # a connection that has stalled does not end either
             next_bookmark = loop.time() + faults.bookmark_interval
             if not faults.stalled:
                 watch.bookmark()

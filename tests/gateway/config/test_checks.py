@@ -88,7 +88,7 @@ listen: 80
 """
     assert refused(text) == [
         "x.yaml:2 backends.a.concurrency: must be at least 0, got -1",
-        "x.yaml:3 backends.b.target: must have `deployment`, `command` or `urls`",
+        "x.yaml:3 backends.b.target: must have `deployment`, `statefulset`, `scale_target_ref`, `service`, `command` or `urls`",
         "x.yaml:5 routes[0].split.c: must be a whole number, got 1.5",
         "x.yaml:5 routes[0].split.a: must be a whole number, got 'x'",
         "x.yaml:5 routes[0].split: unknown backend 'c' (there are: a, b)",
@@ -145,3 +145,11 @@ def test_what_is_odd_but_usable_is_a_warning(
 ) -> None:
     """The file loads; `check` prints the warning."""
     assert [str(problem) for problem in loaded(text).warnings] == [warning]
+
+
+def test_two_backends_cannot_scale_one_object(refused: Callable[[str], list[str]]) -> None:
+    """Each would undo what the other decided; two Services may be the same."""
+    text = (
+        "backends:\n  a:\n    target: {deployment: d, port: 80}\n  b:\n    target: {deployment: d, port: 81}"
+    )
+    assert refused(text) == ["x.yaml:5 backends.b.target: Deployment 'd' is scaled by backend 'a' already"]

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.config import Address, Config
 from gateway.routing import PathRule
+from gateway.targets import ScaleTarget, ServiceTarget
 
 
 def test_a_minimal_file_has_the_defaults(loaded: Callable[[str], Config]) -> None:
@@ -39,13 +40,31 @@ def test_a_minimal_file_has_the_defaults(loaded: Callable[[str], Config]) -> Non
 @pytest.mark.parametrize(
     ("target", "problems"),
     [
-        ("{}", [": must have `deployment`, `command` or `urls`"]),
+        (
+            "{}",
+            [": must have `deployment`, `statefulset`, `scale_target_ref`, `service`, `command` or `urls`"],
+        ),
         (
             "{deployment: d}",
-            [": required key 'port' is missing: the port that the Deployment's pods listen on"],
+            [": required key 'port' is missing: the port that the pods listen on"],
         ),
-        ("{deployment: d, port: 0}", [".port: must be at least 1, got 0"]),
-        ("{deployment: d, port: 65536}", [".port: must be at most 65535, got 65536"]),
+        ("{deployment: d, port: 0}", [".port: must be between 1 and 65535, got 0"]),
+        ("{deployment: d, port: 65536}", [".port: must be between 1 and 65535, got 65536"]),
+        ("{deployment: d, port: http}", [".port: must be a number: only a Service's ports have names"]),
+        ("{service: s, port: '80'}", [".port: '80' is a number: write it without quotes"]),
+        (
+            "{service: s, port: A_b}",
+            [".port: 'A_b' is not a port's name: up to 15 small letters, digits and `-`"],
+        ),
+        ("{service: s, port: true}", [".port: must be a port's number or name, got true"]),
+        (
+            "{deployment: d, service: s, port: 80}",
+            [".service: cannot stand beside `deployment`: a backend's pods have one owner"],
+        ),
+        (
+            "{scale_target_ref: {kind: Llama, name: x}, port: 80}",
+            [".scale_target_ref: required key 'apiVersion' is missing"],
+        ),
         ("{deployment: 5, port: 80}", ['.deployment: must be text, got 5: quote it, "5"']),
         ("{command: []}", [".command: must name a program"]),
         (
@@ -61,15 +80,15 @@ def test_a_minimal_file_has_the_defaults(loaded: Callable[[str], Config]) -> Non
         ("{urls: [http://a, http://a/]}", [".urls[1]: http://a:80 is given twice"]),
         (
             "{urls: [http://a], command: [x, '{port}']}",
-            [".urls: cannot stand beside `deployment` or `command`"],
+            [".urls: cannot stand beside `command`"],
         ),
         (
             "{urls: [http://a], port: 80, namespace: n, ready: /, env: {A: b}}",
             [
                 f".{key}: belongs to a {owner}, and the target has none"
                 for key, owner in (
-                    ("namespace", "deployment"),
-                    ("port", "deployment"),
+                    ("namespace", "deployment, statefulset, scale_target_ref or service"),
+                    ("port", "deployment, statefulset, scale_target_ref or service"),
                     ("env", "command"),
                     ("ready", "command"),
                 )
@@ -87,20 +106,21 @@ def test_a_target_is_of_one_kind_and_whole(
 
 
 @pytest.mark.parametrize(
-    ("target", "kind", "timeout"),
+    ("target", "timeout"),
     [
-        ("{deployment: d, port: 80}", "deployment", 300.0),
-        ("{deployment: d, port: 80, command: [x, '{port}']}", "deployment", 300.0),
-        ("{command: [x], env: {PORT: '{port}', EMPTY: ''}}", "command", 300.0),
-        ("{urls: [http://a]}", "urls", 5.0),
+        ("{deployment: d, port: 80}", 300.0),
+        ("{service: d, command: [x, '{port}']}", 300.0),
+        ("{command: [x], env: {PORT: '{port}', EMPTY: ''}}", 300.0),
+        ("{urls: [http://a]}", 5.0),
+        ("{service: d}", 5.0),
     ],
 )
 def test_activation_waits_for_what_can_be_started(
-    loaded: Callable[[str], Config], target: str, kind: str, timeout: float
+    loaded: Callable[[str], Config], target: str, timeout: float
 ) -> None:
-    """Nobody can start fixed URLs, so requests wait 5 s for one to be back, not 300 s."""
+    """Nobody here can start fixed URLs or what is behind a Service, so requests wait 5 s for one to be back, not 300 s."""
     backend = loaded(f"backends: {{a: {{target: {target}}}}}").backends["a"]
-    assert (backend.target.kind, backend.activation_timeout) == (kind, timeout)
+    assert backend.activation_timeout == timeout
 
 
 def test_activation_waits_as_long_as_it_is_told(loaded: Callable[[str], Config]) -> None:
@@ -154,3 +174,40 @@ def test_more_than_ten_commands_need_a_max(refused: Callable[[str], list[str]]) 
 def test_a_route_leads_somewhere(refused: Callable[[str], list[str]], route: str, problem: str) -> None:
     """Hosts, paths and weights must be of use."""
     assert refused(f"routes: [{{name: r, {route}}}]") == [f"x.yaml:1 routes[0]{problem}"]
+
+
+@pytest.mark.parametrize(
+    ("target", "cluster"),
+    [
+        ("{deployment: d, port: 80}", ScaleTarget("apps/v1", "Deployment", "d", None, 80)),
+        ("{statefulset: s, namespace: n, port: 80}", ScaleTarget("apps/v1", "StatefulSet", "s", "n", 80)),
+        (
+            "{scale_target_ref: {apiVersion: x.io/v1, kind: Set, name: s}, port: 80}",
+            ScaleTarget("x.io/v1", "Set", "s", None, 80),
+        ),
+        ("{service: s, port: http}", ServiceTarget("s", None, "http")),
+        ("{service: s}", ServiceTarget("s", None, None)),
+        ("{urls: [http://a]}", None),
+        ("{command: [x, '{port}']}", None),
+    ],
+)
+def test_a_target_says_what_it_is_in_a_cluster(
+    loaded: Callable[[str], Config], target: str, cluster: ScaleTarget | ServiceTarget | None
+) -> None:
+    """Four ways to name what owns the pods, and two that are not in a cluster."""
+    assert loaded(f"backends: {{a: {{target: {target}}}}}").backends["a"].target.cluster == cluster
+
+
+def test_gateways_are_named_by_urls_or_by_their_service(loaded: Callable[[str], Config]) -> None:
+    """A headless Service stands for all that are behind it."""
+    config = loaded("autoscaler: {gateways: {service: gw, namespace: n, port: admin}}")
+    assert config.gateway_service == ServiceTarget("gw", "n", "admin")
+    assert config.gateway_urls == ()
+    assert loaded("autoscaler: {gateways: [http://a:1]}").gateway_service is None
+
+
+def test_a_mistake_in_the_gateways_service_is_named(refused: Callable[[str], list[str]]) -> None:
+    """With its place, as if there were no other way to give gateways."""
+    assert refused("autoscaler: {gateways: {service: gw, ports: admin}}") == [
+        "x.yaml:1 autoscaler.gateways: unknown key 'ports' (did you mean 'port'?)"
+    ]

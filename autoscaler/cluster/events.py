@@ -1,0 +1,110 @@
+"""Events on what is scaled, where `kubectl describe` shows them: counts that were set, and why pods do not get ready.
+
+Only the leader writes, and nothing waits for it: an Event that cannot be written is lost, and that is logged once. An equal Warning
+is written once in five minutes. Neighbours: `scaler` tells of counts, `targets` of decisions.
+"""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from autoscaler.cluster.lease import Lease
+from gateway.kube.client import Cluster, ClusterError
+from gateway.kube.workloads import Workload
+
+logger = logging.getLogger(__name__)
+
+REPEATED_AFTER = 300.0
+"""Seconds until an equal Warning is written again."""
+_LONGEST_MESSAGE = 1024
+"""Bytes that the API server takes."""
+_MOST_AT_ONCE = 50
+"""Events under way; more are lost."""
+
+
+class Events:
+    """Writes the Events of all targets."""
+
+    def __init__(self, cluster: Cluster, lease: Lease) -> None:
+        self._cluster = cluster
+        self._lease = lease
+        self._warned: dict[tuple[str, str, str], float] = {}
+        """When each Warning was last written, the oldest first."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._problem = ""
+
+    def scaled(self, workload: Workload, before: int, after: int, reason: str) -> None:
+        """A count was set."""
+        name = "ScaledUp" if after > before else "ScaledDown"
+        self._begin(workload, "Normal", name, f"from {before} to {after}: {reason}")
+
+    def warn(
+        self, workload: Workload, reason: Literal["CannotStart", "ActivationTimeout"], message: str
+    ) -> None:
+        """Something keeps requests waiting; told as often as one likes."""
+        if not self._lease.leads():
+            return
+        now = asyncio.get_running_loop().time()
+        for key, at in list(self._warned.items()):
+            if now - at < REPEATED_AFTER:
+                break
+            del self._warned[key]
+        key = (workload.uid, reason, message)
+        if key not in self._warned:
+            self._warned[key] = now
+            self._begin(workload, "Warning", reason, message)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, workload: Workload, kind: str, reason: str, message: str) -> None:
+        if len(self._tasks) >= _MOST_AT_ONCE or not self._lease.leads():
+            return
+        event = _event(workload, kind, reason, message, self._lease.identity)
+        task = asyncio.get_running_loop().create_task(self._write(workload.namespace, event))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, namespace: str, event: dict[str, Any]) -> None:
+        try:
+            await self._cluster.create(f"/api/v1/namespaces/{namespace}/events", event)
+        except ClusterError as error:
+            if not self._problem:
+                logger.warning("events cannot be written: %s", error)
+            self._problem = str(error)
+        else:
+            self._problem = ""
+
+    def __repr__(self) -> str:
+        failing = f", failing: {self._problem}" if self._problem else ""
+        return f"<Events {len(self._tasks)} under way{failing}>"
+
+
+def _event(workload: Workload, kind: str, reason: str, message: str, identity: str) -> dict[str, Any]:
+    now = time.time_ns()
+    at = datetime.fromtimestamp(now // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{workload.name}.{now:x}", "namespace": workload.namespace},
+        "involvedObject": {
+            "apiVersion": workload.api_version,
+            "kind": workload.kind,
+            "name": workload.name,
+            "namespace": workload.namespace,
+            "uid": workload.uid,
+        },
+        "type": kind,
+        "reason": reason,
+        "message": message.encode()[:_LONGEST_MESSAGE].decode(errors="ignore"),
+        "source": {"component": "tidegate"},
+        "reportingComponent": "tidegate",
+        "reportingInstance": identity,
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }

@@ -1,0 +1,64 @@
+"""An autoscaler's one link to its cluster: who leads, what is there, what is scaled, and where the gateways are.
+
+Connected when a configuration first needs it; `server` keeps it until the end. Neighbours: `targets`, `lease`, `gateway.kube`.
+"""
+
+import secrets
+import socket
+from collections.abc import Callable
+
+from autoscaler.cluster.lease import Lease
+from autoscaler.cluster.targets import ClusterTargets
+from gateway.config import Address
+from gateway.kube.client import Cluster
+from gateway.kube.discovery import Discovery
+from gateway.kube.slices import endpoints_of
+from gateway.targets import ServiceTarget
+
+_GATEWAYS = "the gateways"
+"""What their Service is followed as; no Backend has such a name."""
+
+
+class ClusterLink:
+    """`stop` it once nothing is acted on any more."""
+
+    def __init__(
+        self, cluster: Cluster, identity: str, on_news: Callable[[], object], on_view: Callable[[str], None]
+    ) -> None:
+        """`on_news` is called when what failed before may work now, `on_view` with the name of a Backend of whose pods there is news."""
+        self._cluster = cluster
+        self._discovery = Discovery(cluster)
+        self.lease = Lease(cluster, identity, on_news=on_news)
+        self.targets = ClusterTargets(self._discovery, self.lease, on_view)
+
+    @classmethod
+    async def connect(cls, on_news: Callable[[], object], on_view: Callable[[str], None]) -> "ClusterLink":
+        """Find the credentials, and begin to stand for election. Raises NoClusterError."""
+        link = cls(
+            await Cluster.connect(), f"{socket.gethostname()}-{secrets.token_hex(3)}", on_news, on_view
+        )
+        link.lease.start()
+        return link
+
+    def follow_gateways(self, service: ServiceTarget | None, told: Callable[[list[str]], object]) -> None:
+        """Tell of the URLs of the gateways behind `service`, now and as they change; None: of none."""
+        if service is None:
+            self._discovery.forget(_GATEWAYS)
+        else:
+            self._discovery.follow(_GATEWAYS, service, lambda: self._tell(service, told))
+            self._tell(service, told)
+
+    def _tell(self, service: ServiceTarget, told: Callable[[list[str]], object]) -> None:
+        view = self._discovery.view(_GATEWAYS)
+        if view is not None:
+            told([Address(at.host, at.port).url for at in endpoints_of(view.slices, service.port)])
+
+    async def stop(self) -> None:
+        """Hand the leadership over, and cease to know anything."""
+        await self.targets.stop()
+        await self.lease.stop()
+        await self._discovery.stop()
+        await self._cluster.close()
+
+    def __repr__(self) -> str:
+        return f"<ClusterLink {self._cluster} {self.targets}>"

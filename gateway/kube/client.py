@@ -1,0 +1,262 @@
+"""One API server: where it is, who we are to it, and JSON to and from it.
+
+Credentials, CA and proxy are found as kubectl finds them: the files that KUBECONFIG names, or ~/.kube/config, or what a pod is given.
+Reading them is kubernetes_asyncio's (tokens of files, plugins and OIDC included); they are read again when the API server refuses them, so
+that a rotated token costs one request. Objects stay plain JSON: the library's model classes take milliseconds for a page of pods.
+Imported only when the configuration names a cluster: kubernetes_asyncio is an extra (`pip install tidegate[kubernetes]`).
+"""
+
+import asyncio
+import json
+import logging
+import os
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway.kube.proxies import proxy_for
+
+try:
+    from kubernetes_asyncio import config as kube_config
+    from kubernetes_asyncio.client import Configuration
+    from kubernetes_asyncio.config import ConfigException
+except ImportError as missing:
+    raise ImportError("a cluster needs kubernetes_asyncio: pip install 'tidegate[kubernetes]'") from missing
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 10.0
+CONNECT_TIMEOUT = 5.0
+"""Seconds."""
+MERGE_PATCH = "application/merge-patch+json"
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class ClusterError(Exception):
+    """Something that was asked of the API server was not done; its text is for people."""
+
+
+class NoClusterError(ClusterError):
+    """There are no usable credentials."""
+
+
+class Unreachable(ClusterError):  # noqa: N818 (a state of things, as the log says it)
+    """No connection, or no answer in time: whether anything was done is not known."""
+
+
+class ApiError(ClusterError):
+    """The API server's refusal."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message or f"{status} {reason}".rstrip())
+        self.status = status
+        self.reason = reason
+        """Such as `Conflict`, `NotFound`, `Expired`; empty when the answer was no Status."""
+        self.retry_after = retry_after
+        """Seconds that it asks to be left alone for."""
+
+
+class Cluster:
+    """A client of one API server. `close` it in the end."""
+
+    def __init__(self, configuration: Configuration, namespace: str) -> None:
+        self.namespace = namespace
+        """Where objects are looked for whose namespace is not given: the pod's own, or that of the kubeconfig's context."""
+        self.url: str = (configuration.host or "").rstrip("/")
+        self._configuration = configuration
+        self._proxy: str | None = configuration.proxy or proxy_for(self.url, os.environ)
+        self._session = _session(configuration)
+        self._retired: aiohttp.ClientSession | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def connect(cls) -> "Cluster":
+        """Find the credentials; no request is made. Raises NoClusterError in words for the person who started this."""
+        return cls(*await _credentials())
+
+    async def close(self) -> None:
+        await self._session.close()
+        if self._retired is not None:
+            await self._retired.close()
+
+    # -- requests
+
+    async def get(
+        self, path: str, params: Mapping[str, str] | None = None, *, timeout: float = TIMEOUT
+    ) -> dict[str, Any]:
+        return await self._request("GET", path, params=params, timeout=timeout)
+
+    async def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
+        return await self._request("POST", path, body=body, timeout=timeout)
+
+    async def replace(
+        self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT
+    ) -> dict[str, Any]:
+        return await self._request("PUT", path, body=body, timeout=timeout)
+
+    async def patch(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """A merge patch (RFC 7386)."""
+        return await self._request("PATCH", path, body=body, timeout=timeout)
+
+    async def watch(
+        self, path: str, params: Mapping[str, str], *, timeout: float
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of a watch as they come, until the API server ends it; Unreachable after `timeout` seconds in all."""
+        async with self._answer("GET", path, params=params, timeout=timeout) as answer:
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield json.loads(line)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: float,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        async with self._answer(method, path, timeout=timeout, params=params, body=body) as answer:
+            found: dict[str, Any] = json.loads(await answer.read())
+            return found
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: float,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer below 400. Raises ApiError, or Unreachable, also for what goes wrong while it is read."""
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await self._send(method, path, params, body)
+                if answer.status == 401:
+                    answer.release()
+                    await self._renew()
+                    answer = await self._send(method, path, params, body)
+                async with answer:
+                    if answer.status >= 400:
+                        raise _refusal(answer, await answer.read())
+                    yield answer
+        except aiohttp.ClientSSLError as error:
+            # The CA may have been replaced: the next try goes by what is there then.
+            self._begin_renewal()
+            raise Unreachable(f"{self.url}: {error}") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from error
+        except TimeoutError as error:
+            raise Unreachable(f"{self.url} did not answer within {timeout:g} s") from error
+        except OSError as error:
+            raise Unreachable(f"{self.url}: {error.strerror or error}") from error
+
+    async def _send(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, Any] | None
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "User-Agent": "tidegate"}
+        token = (await self._configuration.auth_settings()).get("BearerToken")
+        if token is not None:
+            headers["Authorization"] = token["value"]
+        if body is not None:
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
+        return await self._session.request(
+            method,
+            self.url + path,
+            params=params,
+            data=None if body is None else json.dumps(body).encode(),
+            headers=headers,
+            proxy=self._proxy,
+            server_hostname=self._configuration.tls_server_name,
+            allow_redirects=False,
+        )
+
+    # -- credentials
+
+    async def _renew(self) -> None:
+        """Read the credentials again, once for all who find them refused at the same time."""
+        await asyncio.shield(self._begin_renewal())
+
+    def _begin_renewal(self) -> asyncio.Task[None]:
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.get_running_loop().create_task(self._read_again())
+        return self._renewing
+
+    async def _read_again(self) -> None:
+        try:
+            configuration, _ = await _credentials()
+        except NoClusterError as error:
+            logger.warning("the cluster's credentials cannot be read again, the old ones are used: %s", error)
+            return
+        self._configuration = configuration
+        if self._retired is not None:
+            await self._retired.close()
+        # Watches that still run on it may end in peace.
+        self._retired, self._session = self._session, _session(configuration)
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.url} namespace={self.namespace}>"
+
+
+def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> ApiError:
+    try:
+        status = json.loads(body)
+        reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    except (ValueError, AttributeError):
+        reason, message = "", body[:200].decode("utf-8", "replace").strip()
+    after = answer.headers.get("Retry-After", "")
+    return ApiError(answer.status, reason, message, float(after) if after.isdecimal() else None)
+
+
+def _session(configuration: Configuration) -> aiohttp.ClientSession:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    # Python 3.13 asks of CAs what many clusters' own do not have, and what kubectl does not ask.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=timeout, read_bufsize=2**18
+    )
+
+
+async def _credentials() -> tuple[Configuration, str]:
+    """As kubectl finds them, and the default namespace that comes with them."""
+    configuration = Configuration()
+    files = os.environ.get("KUBECONFIG") or _home_file()
+    try:
+        if files:
+            loader = await kube_config.load_kube_config(
+                files, client_configuration=configuration, persist_config=False
+            )
+            context: Any = loader.current_context
+            return configuration, context["context"].get("namespace") or "default"
+        kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        where = f"KUBECONFIG {files}" if files else "the pod's service account"
+        hint = "" if files else ". Outside of a cluster, name a kubeconfig in KUBECONFIG"
+        raise NoClusterError(
+            f"no credentials for a cluster, from {where}: {error or type(error).__name__}{hint}"
+        ) from error
+    return configuration, _own_namespace()
+
+
+def _own_namespace() -> str:
+    return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.is_file() else "default"
+
+
+def _home_file() -> str | None:
+    path = Path.home() / ".kube" / "config"
+    return str(path) if path.is_file() else None

@@ -1,0 +1,167 @@
+"""A copy of all objects of one resource in one namespace, kept true by list and watch.
+
+Lists are paged, so that no page holds the loop; what a list shows no more is gone. A watch goes on from the last version seen, bookmarks
+included; when that is too old (410), everything is listed anew, and the copy stays as it was until then. Each watch is asked to end after half a minute, and one
+that has not ended by then has stalled silently. Whatever fails is tried again after growing, jittered pauses; the copy stays.
+Objects are turned into small views at once; the Listener is told of each view that differs. Neighbour: `discovery`, its user.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Generic, Protocol, TypeVar
+
+from gateway.kube.client import ApiError, Cluster, ClusterError, Unreachable
+from gateway.kube.objects import Json, key_of, metadata
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+PAGE = 50
+"""Objects per page of a list: some 250 KB of pods, which take 3 ms to decode."""
+WATCH = 30.0
+"""Seconds that a watch is asked to last. client-go asks for 5 to 10 minutes, and takes that long to notice a stall."""
+_SPREAD = 0.5
+_LATE = 5.0
+"""Seconds past its end after which a watch has stalled."""
+SHORTEST_WATCH = 1.0
+"""Seconds; who ends them sooner than that is not asked again at once."""
+FIRST_RETRY = 0.2
+LAST_RETRY = 5.0
+
+
+class Listener(Protocol[T_contra]):
+    """Whoever is told of a resource's objects."""
+
+    def changed(self, name: str, before: T_contra | None, now: T_contra | None) -> None:
+        """An object is there, is another, or is gone (None)."""
+
+    def settled(self) -> None:
+        """All have been listed; or the list-watch has begun or ceased to fail."""
+
+
+class ListWatch(Generic[T]):
+    """The objects at `path`, as views by name."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        path: str,
+        view: Callable[[Json], T],
+        listener: Listener[T],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.path = path
+        self.items: dict[str, T] = {}
+        self.synced = False
+        """It was listed at least once."""
+        self.problem = ""
+        """What it fails with at present, for people."""
+        self._cluster = cluster
+        self._view = view
+        self._listener = listener
+        self._chance = chance
+        self._version = ""
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Keep the copy true until cancelled."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except ClusterError as error:
+                await self._failed(error)
+
+    async def _failed(self, error: ClusterError) -> None:
+        if isinstance(error, ApiError) and error.status == 410:
+            self._version = ""
+            if (
+                not self._failures
+            ):  # a list at once; one that is refused again and again is spaced out as any failure
+                self._failures = 1
+                return
+        elif str(error) != self.problem:
+            self.problem = str(error)
+            logger.warning("%s: %s; going on with what is known", self.path, error)
+            self._listener.settled()
+        pause = min(LAST_RETRY, FIRST_RETRY * 2**self._failures) * (0.5 + self._chance())
+        self._failures = min(self._failures + 1, 10)
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        await asyncio.sleep(max(pause, min(asked or 0.0, 60.0)))
+
+    # -- the two ways to learn
+
+    async def _list(self) -> None:
+        found: set[str] = set()
+        params = {"limit": str(PAGE)}
+        while True:
+            page = await self._cluster.get(self.path, params)
+            for item in page.get("items") or ():
+                found.add(key_of(item))
+                self._put(item)
+            version: str = metadata(page).get("resourceVersion", "")
+            following = metadata(page).get("continue")
+            if not following:
+                break
+            params["continue"] = following
+        for name in self.items.keys() - found:
+            self._drop(name)
+        self._version, self.synced = version, True
+        self._well()
+        self._listener.settled()
+
+    async def _watch(self) -> None:
+        lasts = WATCH * (1 + _SPREAD * self._chance())
+        params = {
+            "watch": "true",
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(round(lasts)),
+        }
+        began = asyncio.get_running_loop().time()
+        async with aclosing(self._cluster.watch(self.path, params, timeout=lasts + _LATE)) as events:
+            async for event in events:
+                self._learn(event["type"], event["object"])
+        if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
+            raise Unreachable("watches end as soon as they have begun")
+
+    def _learn(self, kind: str, item: Json) -> None:
+        if kind == "ERROR":
+            raise ApiError(item.get("code", 500), item.get("reason") or "", item.get("message") or "")
+        if kind in ("ADDED", "MODIFIED"):
+            self._put(item)
+        elif kind == "DELETED":
+            self._drop(key_of(item))
+        self._version = metadata(item).get("resourceVersion") or self._version
+        self._well()
+
+    def _well(self) -> None:
+        self._failures = 0
+        if self.problem:
+            logger.info("%s: watched again", self.path)
+            self.problem = ""
+            self._listener.settled()
+
+    # -- the copy
+
+    def _put(self, item: Json) -> None:
+        name, now = key_of(item), self._view(item)
+        before = self.items.get(name)
+        if now != before:
+            self.items[name] = now
+            self._listener.changed(name, before, now)
+
+    def _drop(self, name: str) -> None:
+        before = self.items.pop(name, None)
+        if before is not None:
+            self._listener.changed(name, before, None)
+
+    def __repr__(self) -> str:
+        state = f"{len(self.items)} objects" if self.synced else "not listed yet"
+        return f"<ListWatch {self.path} {state}{f', failing: {self.problem}' if self.problem else ''}>"

@@ -1,0 +1,153 @@
+"""What all Kubernetes objects have in common: names, times, labels and the selectors that choose by them.
+
+A core: it reads the JSON that the API server sends and refuses nothing; what is missing is empty. A Selector is made of either of
+the forms that the API uses: a mapping of `matchLabels` and `matchExpressions`, or the text in a scale's status. An Index finds
+the selectors that choose an object without trying each: 500 Deployments must not make each pod 500 times as dear.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+Json = Mapping[str, Any]
+T = TypeVar("T")
+
+_SET = re.compile(r"(?P<key>\S+)\s+(?P<operator>in|notin)\s*\((?P<values>[^)]*)\)")
+_TERMS = re.compile(r",(?![^(]*\))")
+"""The commas between terms, not those within parentheses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One term of a selector: `In`, `NotIn`, `Exists` or `DoesNotExist`, with the API's meanings."""
+
+    key: str
+    operator: str
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        match self.operator:
+            case "In":
+                return labels.get(self.key) in self.values
+            case "NotIn":
+                return labels.get(self.key) not in self.values
+            case "Exists":
+                return self.key in labels
+            case "DoesNotExist":
+                return self.key not in labels
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """All of its requirements must hold; without any it chooses nothing, so that a mistake never takes in a whole namespace."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return bool(self.requirements) and all(term.matches(labels) for term in self.requirements)
+
+    @property
+    def anchors(self) -> tuple[tuple[str, str], ...]:
+        """Labels of which every object that it chooses has one; empty when it has no such."""
+        narrow = [term for term in self.requirements if term.operator == "In"]
+        if not narrow:
+            return ()
+        best = min(narrow, key=lambda term: len(term.values))
+        return tuple((best.key, value) for value in sorted(best.values))
+
+
+def selector_of(mapping: Json | None) -> Selector:
+    """Of a Deployment's `spec.selector`."""
+    mapping = mapping or {}
+    terms = [
+        Requirement(key, "In", frozenset([value])) for key, value in mapping.get("matchLabels", {}).items()
+    ]
+    terms += [
+        Requirement(term["key"], term["operator"], frozenset(term.get("values") or ()))
+        for term in mapping.get("matchExpressions") or ()
+    ]
+    return Selector(tuple(terms))
+
+
+def parse_selector(text: str) -> Selector:
+    """Of a scale's `status.selector`, as in `app=iris,tier in (a,b),!canary`."""
+    return Selector(tuple(_requirement(term.strip()) for term in _TERMS.split(text) if term.strip()))
+
+
+def _requirement(term: str) -> Requirement:
+    found = _SET.fullmatch(term)
+    if found is not None:
+        values = frozenset(value.strip() for value in found["values"].split(","))
+        return Requirement(found["key"], "In" if found["operator"] == "in" else "NotIn", values)
+    if "!=" in term:
+        key, _, value = term.partition("!=")
+        return Requirement(key.strip(), "NotIn", frozenset([value.strip()]))
+    if "=" in term:
+        key, _, value = term.partition("=")
+        return Requirement(key.strip(), "In", frozenset([value.removeprefix("=").strip()]))
+    if term.startswith("!"):
+        return Requirement(term[1:].strip(), "DoesNotExist")
+    return Requirement(term, "Exists")
+
+
+@dataclass(slots=True)
+class Index(Generic[T]):
+    """Which of many selectors choose an object with given labels."""
+
+    _selectors: dict[T, Selector] = field(default_factory=dict)
+    _anchored: dict[tuple[str, str], set[T]] = field(default_factory=dict)
+    _unanchored: set[T] = field(default_factory=set)
+
+    def put(self, owner: T, selector: Selector | None) -> bool:
+        """Set, replace or (None) remove the selector of `owner`; whether that changed anything."""
+        old = self._selectors.pop(owner, None)
+        if old is not None:
+            for places in self._places(old):
+                places.discard(owner)
+        if selector is not None:
+            self._selectors[owner] = selector
+            for places in self._places(selector):
+                places.add(owner)
+        return old != selector
+
+    def _places(self, selector: Selector) -> Iterator[set[T]]:
+        anchors = selector.anchors
+        if not anchors:
+            yield self._unanchored
+        for anchor in anchors:
+            yield self._anchored.setdefault(anchor, set())
+
+    def find(self, labels: Mapping[str, str]) -> set[T]:
+        """The owners of all selectors that match."""
+        candidates = set(self._unanchored)
+        for label in labels.items():
+            candidates |= self._anchored.get(label, set())
+        return {owner for owner in candidates if self._selectors[owner].matches(labels)}
+
+    def __repr__(self) -> str:
+        return f"<Index of {len(self._selectors)} selectors>"
+
+
+def metadata(item: Json) -> Json:
+    found: Json = item.get("metadata") or {}
+    return found
+
+
+def key_of(item: Json) -> str:
+    """The name within its namespace: what tells it from others of its kind there."""
+    name: str = metadata(item).get("name", "")
+    return name
+
+
+def epoch(time: str | None) -> float:
+    """Seconds since 1970 of the API's RFC 3339 times; 0 when there is none."""
+    return datetime.fromisoformat(time).timestamp() if time else 0.0
+
+
+def condition(item: Json, kind: str) -> Json | None:
+    """The status condition of that type."""
+    conditions: list[Json] = (item.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one.get("type") == kind), None)

@@ -1,0 +1,163 @@
+"""Pods as the gateway and the autoscaler need to know them: small frozen views of the API's large objects.
+
+A core. `Pod.ready` is the kubelet's word, `Pod.probe` what the gateway may ask itself in the meantime. A pod that is being deleted, or
+has ended, is `terminating`: it gets nothing new. `stuck` and `unschedulable` are what `starting` judges by.
+Neighbours: `discovery` makes these of what a list-watch brings, `readiness` probes, `feeds` publishes.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.kube.objects import Json, condition, epoch, metadata
+
+DRAINING = "tidegate.dev/draining"
+"""The annotation of a pod that shall get nothing new and finish what it has; its value is the time of the mark."""
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""The annotation by which a ReplicaSet chooses among pods that are alike: the lowest cost goes first."""
+
+_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
+_CONFIG = ("CreateContainerConfigError", "CreateContainerError")
+_CRASH = "CrashLoopBackOff"
+_RESTARTS = 2
+"""A first crash may be bad luck: a dependency that was a moment late."""
+_ORDINAL = re.compile(r"-(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCheck:
+    """A readiness probe that asks for a path; without one, whether the port accepts connections."""
+
+    port: int
+    path: str | None = None
+    host: str = ""
+    """Where to connect; empty: the pod's address."""
+    secure: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout: float = 1.0
+    period: float = 10.0
+    """Seconds between the kubelet's attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod. Times are seconds since 1970."""
+
+    uid: str
+    name: str
+    namespace: str
+    labels: tuple[tuple[str, str], ...]
+    host: str | None
+    """Its address; None until it has one."""
+    ready: bool
+    """The Ready condition, readiness gates included."""
+    draining: bool
+    terminating: bool
+    """It is being deleted, or has ended."""
+    created: float
+    ordinal: int | None
+    """The number at the end of the name of a StatefulSet's pod."""
+    running: bool
+    """All its containers have started."""
+    restarts: int
+    checks: tuple[HttpCheck, ...] | None
+    """What must succeed for it to be ready; None when only its Ready condition can tell."""
+    stuck: tuple[str, str] | None
+    """Why a container does not come up, and the message, when waiting will hardly help."""
+    unschedulable: str | None
+    """Why no node takes it."""
+
+    @property
+    def path(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
+
+
+def pod_of(item: Json) -> Pod:
+    meta, spec, status = metadata(item), item.get("spec") or {}, item.get("status") or {}
+    ready, scheduled = condition(item, "Ready"), condition(item, "PodScheduled")
+    annotations = meta.get("annotations") or {}
+    statuses = status.get("containerStatuses") or []
+    waiting = scheduled is not None and scheduled.get("status") == "False"
+    return Pod(
+        uid=meta["uid"],
+        name=meta["name"],
+        namespace=meta["namespace"],
+        labels=tuple((meta.get("labels") or {}).items()),
+        host=status.get("podIP") or None,
+        ready=ready is not None and ready.get("status") == "True",
+        draining=DRAINING in annotations,
+        terminating="deletionTimestamp" in meta or status.get("phase") in ("Succeeded", "Failed"),
+        created=epoch(meta.get("creationTimestamp")),
+        ordinal=_ordinal(meta),
+        running=bool(statuses) and all("running" in (one.get("state") or {}) for one in statuses),
+        restarts=sum(one.get("restartCount", 0) for one in statuses),
+        checks=_checks(spec),
+        stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
+        unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
+    )
+
+
+def _ordinal(meta: Json) -> int | None:
+    owned = any(owner.get("kind") == "StatefulSet" for owner in meta.get("ownerReferences") or ())
+    found = _ORDINAL.search(meta["name"]) if owned else None
+    return int(found[1]) if found else None
+
+
+# -- what stands in its way
+
+
+def _stuck(statuses: list[Json]) -> tuple[str, str] | None:
+    for status in statuses:
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason", "")
+        if reason in _PULL or reason in _CONFIG:
+            return reason, waiting.get("message") or ""
+        if reason == _CRASH and status.get("restartCount", 0) >= _RESTARTS:
+            return reason, "; ".join(filter(None, (waiting.get("message"), _last_words(status))))
+    return None
+
+
+def _last_words(status: Json) -> str:
+    """What a container's process ended with; the kubelet keeps what it left in its termination message."""
+    end = (status.get("lastState") or {}).get("terminated") or {}
+    said = (end.get("message") or "").strip()
+    code = f"{end.get('reason', 'Error')}, exit code {end['exitCode']}" if "exitCode" in end else ""
+    return f"{code}: {said}" if code and said else code or said
+
+
+# -- what makes it ready
+
+
+def _checks(spec: Json) -> tuple[HttpCheck, ...] | None:
+    """None when a probe is of a kind that only the kubelet can do, when there is none at all, or when others decide, too."""
+    if spec.get("readinessGates"):
+        return None
+    probed = [one for one in spec.get("containers") or () if one.get("readinessProbe")]
+    checks = [_check(container["readinessProbe"], container) for container in probed]
+    return tuple(check for check in checks if check is not None) if checks and None not in checks else None
+
+
+def _check(probe: Json, container: Json) -> HttpCheck | None:
+    action: dict[str, Any] = probe.get("httpGet") or probe.get("tcpSocket") or {}
+    port = _port(action.get("port"), container)
+    if port is None:
+        return None
+    path = (action.get("path") or "/") if "httpGet" in probe else None
+    return HttpCheck(
+        port=port,
+        path=path if path is None or path.startswith("/") else f"/{path}",
+        host=action.get("host") or "",
+        secure=action.get("scheme") == "HTTPS",
+        headers=tuple((header["name"], header["value"]) for header in action.get("httpHeaders") or ()),
+        timeout=float(probe.get("timeoutSeconds") or 1),
+        period=float(probe.get("periodSeconds") or 10),
+    )
+
+
+def _port(port: int | str | None, container: Json) -> int | None:
+    if isinstance(port, int):
+        return port
+    if isinstance(port, str) and port.isdigit():
+        return int(port)
+    named = (one for one in container.get("ports") or () if one.get("name") == port)
+    return next((one["containerPort"] for one in named), None) if port else None

@@ -1,0 +1,91 @@
+"""The gateway's own look at pods that the kubelet has not called ready yet.
+
+The kubelet asks a pod every ten seconds or so, and says it through the API server; this asks the same of it every 25 ms at first, so
+that a request that waits for a start waits for the pod alone. What succeeded counts until the kubelet agrees, and is asked again in the
+kubelet's own rhythm until then. Pods whose probe only the kubelet can do are left to it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import repeat
+
+from gateway.kube.pods import HttpCheck, Pod
+from gateway.probe import intervals, probe
+from gateway.tls import Trust, load_trust
+
+FIRST_WAIT = 0.025
+"""Seconds."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One pod, in one life of its containers."""
+
+    restarts: int
+    task: asyncio.Task[None]
+    ready: bool = False
+
+
+class Readiness:
+    """Asks the pods of one Backend."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        """`told` is called when what is known has changed."""
+        self._told = told
+        self._asked: dict[str, _Asked] = {}
+
+    def keep(self, pods: Iterable[Pod]) -> None:
+        """Ask those of `pods` that may have become ready without anyone having said so, and no others."""
+        wanted = {pod.uid: pod for pod in pods if _worth_asking(pod)}
+        for uid, asked in list(self._asked.items()):
+            if uid not in wanted or wanted[uid].restarts != asked.restarts:
+                asked.task.cancel()
+                del self._asked[uid]
+        for uid, pod in wanted.items():
+            if uid not in self._asked:
+                task = asyncio.get_running_loop().create_task(self._ask(pod))
+                self._asked[uid] = _Asked(pod.restarts, task)
+
+    def ready(self, pod: Pod) -> bool:
+        """Whether a request may go there: by the kubelet's word, or by what it answered here."""
+        asked = self._asked.get(pod.uid)
+        return pod.ready or (asked is not None and asked.ready)
+
+    def stop(self) -> None:
+        self.keep(())
+
+    async def _ask(self, pod: Pod) -> None:
+        checks = pod.checks or ()
+        period = min(check.period for check in checks)
+        waits: Iterator[float] = intervals(FIRST_WAIT)
+        while True:
+            passed = all([await _passes(check, pod.host or "") for check in checks])
+            asked = self._asked[pod.uid]
+            if passed != asked.ready:
+                asked.ready = passed
+                waits = repeat(period) if passed else intervals(FIRST_WAIT)
+                self._told()
+            await asyncio.sleep(next(waits))
+
+    def __repr__(self) -> str:
+        ready = sum(asked.ready for asked in self._asked.values())
+        return f"<Readiness of {len(self._asked)} pods, {ready} ready>"
+
+
+def _worth_asking(pod: Pod) -> bool:
+    return bool(pod.checks and pod.host and pod.running and not pod.ready and not pod.terminating)
+
+
+@cache
+def _unverified() -> Trust:
+    """As the kubelet, which does not look at the certificate."""
+    return Trust("nobody", None, load_trust(None, verify=False))
+
+
+async def _passes(check: HttpCheck, host: str) -> bool:
+    trust = _unverified() if check.secure else None
+    return await probe(
+        check.host or host, check.port, check.path, check.timeout, trust, headers=check.headers
+    )

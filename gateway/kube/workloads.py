@@ -1,0 +1,71 @@
+"""The objects that are scaled: Deployments and StatefulSets from their own fields, anything else from its scale subresource.
+
+A core. A Workload is what the object said last: the count that was set, whose pods are its own, and what keeps it from making
+them. Writing the count is the autoscaler's (`autoscaler.cluster`).
+"""
+
+from dataclasses import dataclass
+
+from gateway.kube.objects import Json, Selector, condition, metadata, parse_selector, selector_of
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """An object with a scale subresource, as last seen."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    path: str
+    """Where the API server has it; its scale is below."""
+    resource_version: str
+    replicas: int
+    """The count that was last set."""
+    selector: Selector
+    ordered: bool = False
+    """A StatefulSet, which loses the pod with the highest ordinal."""
+    first_ordinal: int = 0
+    failure: str | None = None
+    """Why it cannot even create pods, as with a quota."""
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()} {self.namespace}/{self.name}"
+
+
+def workload_of(item: Json, api_version: str, kind: str, path: str) -> Workload:
+    """Of a Deployment, a StatefulSet, or what is built alike."""
+    meta, spec = metadata(item), item.get("spec") or {}
+    failing = condition(item, "ReplicaFailure")
+    failed = failing is not None and failing.get("status") == "True"
+    return Workload(
+        api_version=api_version,
+        kind=kind,
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        path=path,
+        resource_version=meta["resourceVersion"],
+        replicas=spec.get("replicas", 1),
+        selector=selector_of(spec.get("selector")),
+        ordered=kind == "StatefulSet",
+        first_ordinal=(spec.get("ordinals") or {}).get("start", 0),
+        failure=(failing.get("message") or failing.get("reason")) if failing and failed else None,
+    )
+
+
+def workload_of_scale(item: Json, scale: Json, api_version: str, kind: str, path: str) -> Workload:
+    """Of any object and its scale subresource (autoscaling/v1)."""
+    meta = metadata(item)
+    return Workload(
+        api_version=api_version,
+        kind=kind,
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        path=path,
+        resource_version=metadata(scale).get("resourceVersion") or meta["resourceVersion"],
+        replicas=(scale.get("spec") or {}).get("replicas", 0),
+        selector=parse_selector((scale.get("status") or {}).get("selector") or ""),
+    )

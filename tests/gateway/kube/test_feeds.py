@@ -1,0 +1,142 @@
+"""What the cluster says becomes what the gateway's Feeds publish."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from gateway.endpoints import Feed
+from gateway.kube.client import Cluster
+from gateway.kube.discovery import Discovery
+from gateway.kube.feeds import ClusterFeeds
+from gateway.targets import ScaleTarget, ServiceTarget
+from tests.eventually import eventually
+from tests.gateway.kube.scene import PORT, deployment, service
+from tests.kube.apiserver import ApiServer
+from tests.kube.simulated import SimulatedNode
+
+IRIS = ScaleTarget("apps/v1", "Deployment", "iris", "models", PORT)
+
+
+@pytest.fixture
+async def node(api: ApiServer) -> AsyncIterator[SimulatedNode]:
+    async with SimulatedNode.running(api, addresses=lambda _: "127.0.0.1") as found:
+        yield found
+
+
+@pytest.fixture
+async def feeds(cluster: Cluster, node: SimulatedNode) -> AsyncIterator[ClusterFeeds]:  # noqa: ARG001 (it runs the pods)
+    found = ClusterFeeds(Discovery(cluster))
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed("iris")
+
+
+async def test_ready_pods_are_published_with_their_address(
+    api: ApiServer, feeds: ClusterFeeds, feed: Feed
+) -> None:
+    """Known by their uid."""
+    await api.apply(deployment("iris", 2))
+    feeds.put("iris", IRIS, feed)
+    await eventually(lambda: sum(pod.ready for pod in feed.latest.pods) == 2)
+    uids = {pod["metadata"]["uid"] for pod in api.store.list("pods", "models")}
+    assert {pod.uid for pod in feed.latest.pods} == uids
+    assert {(pod.host, pod.port) for pod in feed.latest.pods} == {("127.0.0.1", PORT)}
+
+
+async def test_a_pod_that_is_marked_drains_at_once(api: ApiServer, feeds: ClusterFeeds, feed: Feed) -> None:
+    """It stays ready: the mark may be taken back."""
+    await api.apply(deployment("iris", 1))
+    feeds.put("iris", IRIS, feed)
+    await eventually(lambda: feed.latest.pods and feed.latest.pods[0].ready)
+    [pod] = api.store.list("pods", "models")
+    marked = {**pod, "metadata": {**pod["metadata"], "annotations": {"tidegate.dev/draining": "now"}}}
+    api.store.replace("pods", marked)
+    await eventually(lambda: feed.latest.pods[0].draining)
+    assert feed.latest.pods[0].ready
+
+
+async def test_a_pod_that_is_deleted_gets_nothing_from_that_moment(
+    api: ApiServer, feeds: ClusterFeeds, feed: Feed, node: SimulatedNode
+) -> None:
+    """It is known until it is gone, so that it may finish what it has."""
+    node.termination = 60.0
+    await api.apply(deployment("iris", 1))
+    feeds.put("iris", IRIS, feed)
+    await eventually(lambda: feed.latest.pods and feed.latest.pods[0].ready)
+    [before] = feed.latest.pods
+    await api.apply(deployment("iris", 0))
+    await eventually(lambda: feed.latest.pods[0].draining)
+    [after] = feed.latest.pods
+    assert (after.uid, after.ready) == (before.uid, False)
+
+
+async def test_why_nothing_starts_is_published(api: ApiServer, feeds: ClusterFeeds, feed: Feed) -> None:
+    """For those who wait."""
+    feeds.put("iris", IRIS, feed)
+    await eventually(lambda: feed.latest.pending == "deployment models/iris does not exist")
+    await api.apply(deployment("iris", 1, image="missing/model:1"))
+    await eventually(lambda: "ImagePullBackOff" in (feed.latest.pending or ""))
+    assert feed.latest.cannot_start is None
+
+
+async def test_a_services_endpoints_are_published(api: ApiServer, feeds: ClusterFeeds, feed: Feed) -> None:
+    """With the pods' port."""
+    await api.apply([deployment("iris", 2), service("iris")])
+    feeds.put("iris", ServiceTarget("iris", "models", "http"), feed)
+    await eventually(lambda: sum(pod.ready for pod in feed.latest.pods) == 2)
+    assert {pod.port for pod in feed.latest.pods} == {PORT}
+
+
+async def test_a_target_that_changed_is_published_anew(
+    api: ApiServer, feeds: ClusterFeeds, feed: Feed
+) -> None:
+    """The pods of before are gone, those of now come; the same target again changes nothing."""
+    await api.apply([deployment("iris", 1), deployment("rose", 1)])
+    feeds.put("iris", IRIS, feed)
+    await eventually(lambda: feed.latest.pods and feed.latest.pods[0].ready)
+    old = feed.latest.pods
+    feeds.put("iris", IRIS, feed)
+    assert feed.latest.pods == old
+    feeds.put("iris", ScaleTarget("apps/v1", "Deployment", "rose", "models", PORT), feed)
+    await eventually(lambda: feed.latest.pods and feed.latest.pods != old)
+    feeds.drop("iris")
+    assert repr(feeds) == "<ClusterFeeds []>"
+
+
+async def test_a_pod_that_answers_is_ready_before_the_kubelet_says_so(
+    api: ApiServer, feeds: ClusterFeeds, feed: Feed, node: SimulatedNode
+) -> None:
+    """Its own readiness probe is asked; and it is asked again while the kubelet has not agreed."""
+    healthy = asyncio.Event()
+    healthy.set()
+
+    async def ready(_request: web.Request) -> web.Response:
+        return web.Response(status=200 if healthy.is_set() else 503)
+
+    app = web.Application()
+    app.router.add_get("/ready", ready)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    probe = {"httpGet": {"port": port, "path": "/ready"}, "periodSeconds": 1}
+    await api.apply(deployment("iris", 0, probe=probe))
+    feeds.put("iris", IRIS, feed)
+    await api.apply(deployment("iris", 1, probe=probe))
+    await eventually(lambda: api.store.list("pods", "models"))
+    [pod] = api.store.list("pods", "models")
+    await eventually(lambda: feed.latest.pods and feed.latest.pods[0].ready)
+    node.set_ready("models", pod["metadata"]["name"], ready=False)
+    await eventually(lambda: feed.latest.pods[0].ready)
+    healthy.clear()
+    await eventually(lambda: not feed.latest.pods[0].ready)
+    healthy.set()
+    await eventually(lambda: feed.latest.pods[0].ready)
+    await runner.cleanup()

@@ -1,0 +1,197 @@
+"""What is read of a pod: readiness, marks, what it may be asked, what keeps it from coming up."""
+
+from typing import Any
+
+import pytest
+
+from gateway.kube.pods import DRAINING, HttpCheck, Pod, pod_of
+
+
+def item(
+    *,
+    meta: dict[str, Any] | None = None,
+    spec: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "iris-0",
+            "namespace": "models",
+            "uid": "u1",
+            "creationTimestamp": "1970-01-01T00:01:00Z",
+            "labels": {"app": "iris"},
+            **(meta or {}),
+        },
+        "spec": {"containers": [{"name": "c"}], **(spec or {})},
+        "status": status or {},
+    }
+
+
+def waiting(
+    reason: str, *, restarts: int = 0, message: str = "", last: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": reason, "message": message}},
+        "lastState": {"terminated": last} if last else {},
+    }
+
+
+def probed(probe: dict[str, Any], **container: Any) -> Pod:
+    return pod_of(item(spec={"containers": [{"name": "c", "readinessProbe": probe, **container}]}))
+
+
+def test_a_pod_is_read_as_it_stands() -> None:
+    """A ready one, with its address."""
+    pod = pod_of(
+        item(
+            status={
+                "phase": "Running",
+                "podIP": "10.0.0.1",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"restartCount": 2, "state": {"running": {}}}],
+            }
+        )
+    )
+    assert (pod.uid, pod.path, pod.host) == ("u1", "/api/v1/namespaces/models/pods/iris-0", "10.0.0.1")
+    assert (pod.ready, pod.running, pod.restarts, pod.created) == (True, True, 2, 60.0)
+    assert not pod.draining
+    assert not pod.terminating
+
+
+def test_a_new_pod_has_nothing_yet() -> None:
+    """No address, no status, no node."""
+    pod = pod_of(item())
+    assert (pod.host, pod.ready, pod.running, pod.checks, pod.stuck, pod.unschedulable) == (
+        None,
+        False,
+        False,
+        None,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("meta", "phase", "terminating"),
+    [
+        ({"deletionTimestamp": "1970-01-01T00:02:00Z"}, "Running", True),
+        ({}, "Succeeded", True),
+        ({}, "Failed", True),
+        ({}, "Running", False),
+    ],
+)
+def test_a_pod_that_ends_is_terminating(meta: dict[str, Any], phase: str, terminating: bool) -> None:
+    """From the moment that somebody deleted it, or once it has ended by itself."""
+    assert pod_of(item(meta=meta, status={"phase": phase})).terminating is terminating
+
+
+def test_our_mark_makes_it_draining() -> None:
+    """Whatever its value says."""
+    assert pod_of(item(meta={"annotations": {DRAINING: "x"}})).draining
+
+
+@pytest.mark.parametrize(("owner", "ordinal"), [("StatefulSet", 0), ("ReplicaSet", None)])
+def test_only_a_statefulsets_pods_have_ordinals(owner: str, ordinal: int | None) -> None:
+    """The number at the end of any other name means nothing."""
+    assert pod_of(item(meta={"ownerReferences": [{"kind": owner}]})).ordinal == ordinal
+
+
+@pytest.mark.parametrize(
+    ("probe", "check"),
+    [
+        (
+            {"httpGet": {"port": 80, "path": "/ready"}, "periodSeconds": 5, "timeoutSeconds": 2},
+            HttpCheck(80, "/ready", timeout=2.0, period=5.0),
+        ),
+        ({"httpGet": {"port": "http"}}, HttpCheck(8080, "/")),
+        ({"httpGet": {"port": "8081", "path": "ready"}}, HttpCheck(8081, "/ready")),
+        (
+            {
+                "httpGet": {
+                    "port": 80,
+                    "scheme": "HTTPS",
+                    "host": "10.1.1.1",
+                    "httpHeaders": [{"name": "Host", "value": "x"}],
+                }
+            },
+            HttpCheck(80, "/", host="10.1.1.1", secure=True, headers=(("Host", "x"),)),
+        ),
+        ({"tcpSocket": {"port": 80}}, HttpCheck(80)),
+    ],
+)
+def test_a_probe_that_we_can_do_is_read(probe: dict[str, Any], check: HttpCheck) -> None:
+    """With the kubelet's defaults."""
+    assert probed(probe, ports=[{"name": "http", "containerPort": 8080}]).checks == (check,)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [{"exec": {"command": ["true"]}}, {"grpc": {"port": 80}}, {"httpGet": {"port": "no-such"}}],
+)
+def test_a_probe_that_only_the_kubelet_can_do_is_left_to_it(probe: dict[str, Any]) -> None:
+    """Then its Ready condition counts."""
+    assert probed(probe).checks is None
+
+
+def test_with_readiness_gates_others_decide_too() -> None:
+    """Our own look would go past them."""
+    spec = {
+        "readinessGates": [{"conditionType": "x"}],
+        "containers": [{"readinessProbe": {"tcpSocket": {"port": 1}}}],
+    }
+    assert pod_of(item(spec=spec)).checks is None
+
+
+def test_one_container_whose_probe_we_cannot_do_is_enough() -> None:
+    """All must be ready, so all must be asked."""
+    spec = {
+        "containers": [
+            {"readinessProbe": {"tcpSocket": {"port": 1}}},
+            {"readinessProbe": {"exec": {}}},
+        ]
+    }
+    assert pod_of(item(spec=spec)).checks is None
+
+
+CRASHED = {"reason": "Error", "exitCode": 3, "message": "no model\n"}
+
+
+@pytest.mark.parametrize(
+    ("status", "stuck"),
+    [
+        (waiting("ImagePullBackOff", message="no such image"), ("ImagePullBackOff", "no such image")),
+        (waiting("ErrImagePull"), ("ErrImagePull", "")),
+        (waiting("CreateContainerConfigError", message="no map"), ("CreateContainerConfigError", "no map")),
+        (waiting("CrashLoopBackOff", restarts=1), None),
+        (
+            waiting("CrashLoopBackOff", restarts=2, message="back-off 20s", last=CRASHED),
+            ("CrashLoopBackOff", "back-off 20s; Error, exit code 3: no model"),
+        ),
+        (
+            waiting("CrashLoopBackOff", restarts=2, last={"reason": "OOMKilled", "exitCode": 137}),
+            ("CrashLoopBackOff", "OOMKilled, exit code 137"),
+        ),
+        (waiting("ContainerCreating"), None),
+        ({"restartCount": 5, "state": {"running": {}}}, None),
+    ],
+)
+def test_what_will_hardly_pass_is_told_with_its_message(
+    status: dict[str, Any], stuck: tuple[str, str] | None
+) -> None:
+    """An image, a configuration, a second crash; a first one may be bad luck."""
+    assert pod_of(item(status={"containerStatuses": [status]})).stuck == stuck
+
+
+def test_an_init_container_may_be_what_is_stuck() -> None:
+    """As one that fetches a model."""
+    status = {"initContainerStatuses": [waiting("ImagePullBackOff", message="m")]}
+    assert pod_of(item(status=status)).stuck == ("ImagePullBackOff", "m")
+
+
+def test_a_pod_without_a_node_tells_why() -> None:
+    """The scheduler's own words."""
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+    assert pod_of(item(status={"conditions": [scheduled]})).unschedulable == "0/3 nodes"
+    bound = {"type": "PodScheduled", "status": "True"}
+    assert pod_of(item(status={"conditions": [bound]})).unschedulable is None

@@ -1,0 +1,65 @@
+"""What is read of the objects that are scaled."""
+
+from typing import Any
+
+from gateway.kube.objects import Selector
+from gateway.kube.workloads import workload_of, workload_of_scale
+
+PATH = "/apis/apps/v1/namespaces/models/deployments/iris"
+
+
+def item(spec: dict[str, Any] | None = None, *conditions: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "iris", "namespace": "models", "uid": "u", "resourceVersion": "7"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "iris"}}, **(spec or {})},
+        "status": {"conditions": list(conditions)},
+    }
+
+
+def test_a_deployment_tells_all_that_its_scale_tells() -> None:
+    """Count, selector, version."""
+    workload = workload_of(item(), "apps/v1", "Deployment", PATH)
+    assert (workload.replicas, workload.resource_version, workload.ordered) == (3, "7", False)
+    assert workload.selector.matches({"app": "iris"})
+    assert str(workload) == "deployment models/iris"
+
+
+def test_a_statefulset_is_ordered_from_where_it_starts() -> None:
+    """It loses its highest ordinal."""
+    workload = workload_of(item({"ordinals": {"start": 5}}), "apps/v1", "StatefulSet", PATH)
+    assert (workload.ordered, workload.first_ordinal) == (True, 5)
+
+
+def test_a_quota_is_told() -> None:
+    """Only while it holds; the reason when there is no message."""
+    failing = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "exceeded quota",
+    }
+    assert workload_of(item({}, failing), "apps/v1", "Deployment", PATH).failure == "exceeded quota"
+    bare = {**failing, "message": ""}
+    assert workload_of(item({}, bare), "apps/v1", "Deployment", PATH).failure == "FailedCreate"
+    over = {**failing, "status": "False"}
+    assert workload_of(item({}, over), "apps/v1", "Deployment", PATH).failure is None
+
+
+def test_any_other_object_is_read_through_its_scale() -> None:
+    """Whose version is the object's."""
+    scale = {
+        "metadata": {"resourceVersion": "9"},
+        "spec": {"replicas": 2},
+        "status": {"selector": "app=llama,tier in (a,b)"},
+    }
+    workload = workload_of_scale(
+        item(), scale, "x.io/v1", "LlamaSet", "/apis/x.io/v1/namespaces/models/llamasets/iris"
+    )
+    assert (workload.replicas, workload.resource_version) == (2, "9")
+    assert workload.selector.matches({"app": "llama", "tier": "b"})
+
+
+def test_a_scale_that_says_nothing_chooses_nothing() -> None:
+    """Not every pod of the namespace."""
+    workload = workload_of_scale(item(), {}, "x.io/v1", "LlamaSet", "p")
+    assert (workload.replicas, workload.resource_version, workload.selector) == (0, "7", Selector())
