@@ -12,7 +12,7 @@ COMPILED_VENV := .venv-compiled
 COMPILED_READY := $(COMPILED_VENV)/.ready
 SOURCES := pyproject.toml constraints.txt README.md LICENSE $(shell find gateway autoscaler -name '*.py' -o -name py.typed)
 
-.PHONY: up demo test test-compiled compiled bench unit lint format clean help
+.PHONY: up demo test test-cluster test-compiled compiled bench unit lint format clean help
 
 help:
 	@echo "make up      run the demo: a gateway, an autoscaler and two versions of a small model"
@@ -20,6 +20,7 @@ help:
 	@echo "make test    every check"
 	@echo "make compiled  install into $(COMPILED_VENV) with the hot path as machine code: twice as fast, for production and load tests"
 	@echo "make test-compiled  the data plane's tests on that"
+	@echo "make test-cluster  Tidegate as pods: in the API server emulation, and in the cluster that KUBECONFIG names"
 	@echo "make bench   time the hot path and the cores, piece by piece"
 	@echo "make format  write the code in its one format"
 
@@ -39,6 +40,9 @@ lint: $(DEV_READY)
 
 unit: $(DEV_READY)
 	$(BIN)/pytest -n 2
+
+test-cluster: $(DEV_READY)
+	TIDEGATE_TEST_CLUSTER=1 $(BIN)/pytest -n 2 tests/cluster
 
 bench: $(DEV_READY)
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds -p no:randomly

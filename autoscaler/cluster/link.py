@@ -3,6 +3,7 @@
 Connected when a configuration first needs it; `server` keeps it until the end. Neighbours: `targets`, `lease`, `gateway.kube`.
 """
 
+import os
 import secrets
 import socket
 from collections.abc import Callable
@@ -34,9 +35,7 @@ class ClusterLink:
     @classmethod
     async def connect(cls, on_news: Callable[[], object], on_view: Callable[[str], None]) -> "ClusterLink":
         """Find the credentials, and begin to stand for election. Raises NoClusterError."""
-        link = cls(
-            await Cluster.connect(), f"{socket.gethostname()}-{secrets.token_hex(3)}", on_news, on_view
-        )
+        link = cls(await Cluster.connect(), _identity(), on_news, on_view)
         link.lease.start()
         return link
 
@@ -62,3 +61,8 @@ class ClusterLink:
 
     def __repr__(self) -> str:
         return f"<ClusterLink {self._cluster} {self.targets}>"
+
+
+def _identity() -> str:
+    """The pod's name, as `deploy/` hands it on, and something that no other life of it has."""
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}-{secrets.token_hex(3)}"

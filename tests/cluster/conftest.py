@@ -1,4 +1,4 @@
-"""Where the behaviours are shown: in the emulation always, and in the cluster that KUBECONFIG names, if it names one.
+"""Where the behaviours are shown: in the emulation (`make test-cluster`), and in the cluster that KUBECONFIG names, if it names one.
 
 With KUBECONFIG nothing may be skipped: a cluster that cannot be used is a failure.
 """
@@ -16,6 +16,7 @@ from tests.kube.kubelet import Kubelet
 from tests.kube.nodeapi import Api, access_of
 
 KUBECONFIG = os.environ.get("KUBECONFIG", "")
+EMULATED = os.environ.get("TIDEGATE_TEST_CLUSTER", "")
 
 
 @pytest.fixture(params=["emulated", "real"])
@@ -26,6 +27,8 @@ async def installation(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
                 pytest.skip("KUBECONFIG names no cluster")
             kubeconfig = Path(KUBECONFIG)
         else:
+            if not (EMULATED or KUBECONFIG):
+                pytest.skip("minutes of real processes: `make test-cluster` runs them")
             server = await stack.enter_async_context(ApiServer.running())
             await stack.enter_async_context(
                 Kubelet.running(server.url, server.admin_token, folder=tmp_path / "node")

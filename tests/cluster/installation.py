@@ -74,7 +74,11 @@ class Installation:
             if item["kind"] in RIGHTS:
                 await self.apply(self._own(item))
         account = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/tidegate"
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}}
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 7200},
+        }
         token = (await self.api.post(f"{account}/token", request))["status"]["token"]
         (self._folder / "kubeconfig").write_text(yaml.safe_dump(self._through_relay(token)))
 
@@ -130,7 +134,11 @@ class Installation:
     # -- objects
 
     def path(self, plural: str, name: str = "") -> str:
-        groups = {"deployments": "apis/apps/v1", "statefulsets": "apis/apps/v1", "leases": "apis/coordination.k8s.io/v1"}
+        groups = {
+            "deployments": "apis/apps/v1",
+            "statefulsets": "apis/apps/v1",
+            "leases": "apis/coordination.k8s.io/v1",
+        }
         return f"/{groups.get(plural, 'api/v1')}/namespaces/{self.namespace}/{plural}/{name}".rstrip("/")
 
     async def listed(self, plural: str, **params: str) -> Object:
@@ -167,7 +175,14 @@ class Installation:
         probed: bool = True,
     ) -> None:
         """The demo model server; without `probed` it is ready for the kubelet as soon as it runs."""
-        command = [sys.executable, str(ROOT / "deploy/demo/server.py"), "--host", "0.0.0.0", "--port", str(MODEL)]
+        command = [
+            sys.executable,
+            str(ROOT / "deploy/demo/server.py"),
+            "--host",
+            "0.0.0.0",
+            "--port",
+            str(MODEL),
+        ]
         options = ["--version", version, "--load-time", "0s", "--request-time", "50ms", *arguments]
         probe = {"httpGet": {"path": "/v2/health/ready", "port": MODEL}, "periodSeconds": 1}
         container = {"name": "model", "image": image, "command": [*command, *options]}
@@ -184,14 +199,18 @@ class Installation:
         for backend in backends.values():
             backend["target"].setdefault("namespace", self.namespace)
         document = {
-            "autoscaler": {"gateways": {"service": "tidegate-gateways", "namespace": self.namespace, "port": "admin"}},
+            "autoscaler": {
+                "gateways": {"service": "tidegate-gateways", "namespace": self.namespace, "port": "admin"}
+            },
             "drain": {"delay": "1s", "timeout": "20s"},
             "backends": backends,
             "routes": routes,
             **more,
         }
         data = {"tidegate.yaml": yaml.safe_dump(document)}
-        await self.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tidegate"}, "data": data})
+        await self.apply(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tidegate"}, "data": data}
+        )
 
     async def start(self, *, gateways: int = 1, autoscalers: int = 1) -> str:
         """Run gateway and autoscaler, apart from each other; the gateway's URL once it is ready and somebody leads."""
@@ -208,7 +227,9 @@ class Installation:
                 },
             }
         )
-        await self._process("gateway", gateways, ["--listen", "0.0.0.0:8080", "--admin", "0.0.0.0:8081"], 8081)
+        await self._process(
+            "gateway", gateways, ["--listen", "0.0.0.0:8080", "--admin", "0.0.0.0:8081"], 8081
+        )
         await self._process("autoscaler", autoscalers, ["--admin", "0.0.0.0:8082"], 8082)
         await self.until(lambda: self._ready("gateway", gateways))
         await self.until(lambda: self._ready("autoscaler", autoscalers))
@@ -235,7 +256,9 @@ class Installation:
             "terminationGracePeriodSeconds": 30,
             "volumes": [{"name": "config", "configMap": {"name": "tidegate"}}],
         }
-        await self.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": role}, "spec": spec})
+        await self.apply(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": role}, "spec": spec}
+        )
 
     # -- what is seen
 
@@ -291,7 +314,10 @@ class Installation:
         return [item for item in (await self.listed("events"))["items"] if item["reason"] == reason]
 
     async def state(self) -> Object:
-        async with aiohttp.ClientSession() as session, session.get(await self.url(8081) + "/v1/state") as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(await self.url(8081) + "/v1/state") as answer,
+        ):
             state: Object = await answer.json()
             return state
 
@@ -302,7 +328,9 @@ class Installation:
             status = pod.get("status", {})
             states = [one.get("state") for one in status.get("containerStatuses", [])]
             marks = pod["metadata"].get("annotations")
-            lines.append(f"{pod['metadata']['name']} {status.get('phase')} ready={is_ready(pod)} {states} {marks}")
+            lines.append(
+                f"{pod['metadata']['name']} {status.get('phase')} ready={is_ready(pod)} {states} {marks}"
+            )
         with contextlib.suppress(Exception):
             lines.append(json.dumps((await self.state())["backends"], indent=1)[:3000])
         return "\n".join(lines)
@@ -323,8 +351,8 @@ def _selecting(name: str, container: Object) -> Object:
 
 def _cluster(config: Object) -> Object:
     """The cluster that the kubeconfig's current context names."""
-    name = next(one for one in config["contexts"] if one["name"] == config["current-context"])["context"]["cluster"]
+    name = next(one for one in config["contexts"] if one["name"] == config["current-context"])["context"][
+        "cluster"
+    ]
     found: Object = next(one for one in config["clusters"] if one["name"] == name)["cluster"]
     return found
-
-

@@ -164,7 +164,10 @@ async def test_what_others_scale_is_found_behind_its_service(installation: Insta
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "iris"},
-            "spec": {"selector": {"app": "iris-v1"}, "ports": [{"name": "http", "port": 80, "targetPort": MODEL}]},
+            "spec": {
+                "selector": {"app": "iris-v1"},
+                "ports": [{"name": "http", "port": 80, "targetPort": MODEL}],
+            },
         }
     )
     await installation.configure({"iris": {"target": {"service": "iris", "port": "http"}}}, route(iris=1))
