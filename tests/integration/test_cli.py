@@ -82,14 +82,15 @@ def test_a_gateway_or_autoscaler_alone_does_not_run_commands(path: Path, role: R
         load_for(role, path)
 
 
-def test_a_deployment_is_refused_until_kubernetes_lands(path: Path) -> None:
-    """Told in so many words, by every command that would need it."""
+def test_a_deployment_is_refused_by_up_alone(path: Path) -> None:
+    """A gateway and an autoscaler of their own take it."""
     target = "target: {deployment: one, namespace: models, port: 8080}"
     path.write_text(GOOD.replace('target: {command: [python, server.py, --port, "{port}"]}', target))
-    roles: tuple[Role, ...] = ("up", "gateway", "autoscaler")
+    with pytest.raises(ConfigError, match="runs pods on this machine"):
+        load_for("up", path)
+    roles: tuple[Role, ...] = ("gateway", "autoscaler")
     for role in roles:
-        with pytest.raises(ConfigError, match="Kubernetes is not supported yet"):
-            load_for(role, path)
+        assert load_for(role, path).backends["one"].target.deployment == "one"
 
 
 def test_check_reports_every_file_and_fails_when_one_is_wrong(path: Path) -> None:

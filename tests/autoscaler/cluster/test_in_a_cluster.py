@@ -97,7 +97,7 @@ class Scene:
             self.autoscaler.receive(Beat("gw-1", self._seq, 0.02, {}, {"iris": draining} if draining else {}))
 
     def pods(self) -> list[dict[str, Any]]:
-        found = self.api.store.objects("pods", "models")
+        found = self.api.store.list("pods", "models")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def marked(self) -> list[str]:
@@ -111,7 +111,7 @@ class Scene:
         return found
 
     def events(self) -> list[tuple[str, str]]:
-        return [(event["reason"], event["message"]) for event in self.api.store.objects("events", "models")]
+        return [(event["reason"], event["message"]) for event in self.api.store.list("events", "models")]
 
 
 def _annotations(pod: dict[str, Any]) -> dict[str, str]:
