@@ -240,14 +240,10 @@ async def run(config_path: Path, overrides: Overrides | None = None) -> int:
     """`tidegate autoscaler`: until SIGTERM or SIGINT. Returns the exit code: 2 when it could not start, with why on stderr."""
     try:
         config = await asyncio.to_thread(_load, config_path, overrides)
-    except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201 (one line per problem, for the person who started it)
-        return 2
-    autoscaler = Autoscaler(config)
-    try:
+        autoscaler = Autoscaler(config)
         await autoscaler.connect(config)
     except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)  # noqa: T201 (one line per problem, for the person who started it)
         return 2
     try:
         admin = await _listen(autoscaler.controller, config.autoscaler.admin)

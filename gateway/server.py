@@ -80,7 +80,9 @@ class Server:
         self.config = config
         self.role = role
         self.gateway = Gateway(loop)
-        self.sources = PodSources(role)
+        self._sources = PodSources(role)
+        self.feeds = self._sources.feeds
+        """By Backend; whoever runs its pods publishes here."""
         self.hub = StatsHub()
         self.status = Status(
             gateway=f"{socket.gethostname()}-{os.getpid()}",
@@ -156,7 +158,7 @@ class Server:
         self._lag.stop()
         self._prober.stop()
         self._keeper.stop()
-        await self.sources.stop()
+        await self._sources.stop()
         for timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
@@ -167,17 +169,12 @@ class Server:
 
     # -- configuration
 
-    @property
-    def feeds(self) -> Mapping[str, Feed]:
-        """By Backend; whoever runs its pods publishes here."""
-        return self.sources.feeds
-
     async def apply(self, config: Config) -> None:
         """Take over a configuration. Raises ConfigError, with nothing changed, when a file that TLS needs cannot be used, or there are no
         credentials for the cluster that it names.
         """
         credentials = await self._keeper.load(config)
-        await self.sources.prepare(config)
+        await self._sources.prepare(config)
         self._keeper.take(config, credentials)
         gateway, now = self.gateway, self.gateway.now()
         for number, (name, backend) in enumerate(config.backends.items(), 1):
@@ -228,13 +225,13 @@ class Server:
             gateway.hand_out(backend.relimit(limits, now), now)
         gateway.backends[name] = backend
         if name not in self.feeds:
-            feed = self.sources.feeds[name] = Feed(name)
+            feed = self.feeds[name] = Feed(name)
             feed.subscribe(lambda news, backend=backend: self._on_news(backend, news))  # type: ignore[misc]
-        self.sources.put(name, config, self._keeper.current.trusts.get(name))
+        self._sources.put(name, config, self._keeper.current.trusts.get(name))
 
     def _renew(self) -> None:
         for name, backend in self.config.backends.items():
-            self.sources.put(name, backend, self._keeper.current.trusts.get(name))
+            self._sources.put(name, backend, self._keeper.current.trusts.get(name))
 
     def _remove(self, name: str, now: float) -> None:
         backend = self.gateway.backends.pop(name)
@@ -339,7 +336,7 @@ class Server:
         for name, backend in list(retiring.items()):
             if not backend.in_flight and not backend.breaker.queued:
                 del retiring[name]
-                self.sources.forget(name)
+                self._sources.forget(name)
                 self._close_pools(backend)
         self._pulse.beat([*self.gateway.backends.values(), *retiring.values()])
 

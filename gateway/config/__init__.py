@@ -11,7 +11,7 @@ from gateway.config.problems import ConfigError, Problem
 from gateway.config.roles import Role, check_role, resolve_command
 from gateway.config.scale import ResolvedScale, ScaleConfig
 from gateway.config.table import build_table
-from gateway.config.target import GatewayService, Target
+from gateway.config.target import Target
 from gateway.config.tls import PodTls
 from gateway.config.units import format_duration
 from gateway.config.watch import watch
@@ -21,7 +21,6 @@ __all__ = [
     "BackendConfig",
     "Config",
     "ConfigError",
-    "GatewayService",
     "Overrides",
     "PodTls",
     "Problem",

@@ -8,7 +8,7 @@ later field, so that it speaks up even when other fields are wrong too.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_validator
 
@@ -21,8 +21,6 @@ from gateway.config.target import Gateways, Target, Text
 from gateway.config.tls import ListenerTls
 from gateway.config.units import Count, Duration, PositiveDuration, Size, default
 from gateway.routing import PathRule
-
-T = TypeVar("T")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z")]
 """It names log files and labels metrics, so it is kept to what both take."""

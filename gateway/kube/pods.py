@@ -1,6 +1,6 @@
 """Pods as the gateway and the autoscaler need to know them: small frozen views of the API's large objects.
 
-A core. `Pod.ready` is the kubelet's word, `Pod.probe` what the gateway may ask itself in the meantime. A pod that is being deleted, or
+A core. `Pod.ready` is the kubelet's word, `Pod.checks` what the gateway may ask itself in the meantime. A pod that is being deleted, or
 has ended, is `terminating`: it gets nothing new. `stuck` and `unschedulable` are what `starting` judges by.
 Neighbours: `discovery` makes these of what a list-watch brings, `readiness` probes, `feeds` publishes.
 """
@@ -16,8 +16,15 @@ DRAINING = "tidegate.dev/draining"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """The annotation by which a ReplicaSet chooses among pods that are alike: the lowest cost goes first."""
 
-_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
-_CONFIG = ("CreateContainerConfigError", "CreateContainerError")
+_HOPELESS = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+}
 _CRASH = "CrashLoopBackOff"
 _RESTARTS = 2
 """A first crash may be bad luck: a dependency that was a moment late."""
@@ -110,7 +117,7 @@ def _stuck(statuses: list[Json]) -> tuple[str, str] | None:
     for status in statuses:
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason", "")
-        if reason in _PULL or reason in _CONFIG:
+        if reason in _HOPELESS:
             return reason, waiting.get("message") or ""
         if reason == _CRASH and status.get("restartCount", 0) >= _RESTARTS:
             return reason, "; ".join(filter(None, (waiting.get("message"), _last_words(status))))

@@ -5,6 +5,7 @@ them. Writing the count is the autoscaler's (`autoscaler.cluster`).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.kube.objects import Json, Selector, condition, metadata, parse_selector, selector_of
 
@@ -36,17 +37,12 @@ class Workload:
 
 def workload_of(item: Json, api_version: str, kind: str, path: str) -> Workload:
     """Of a Deployment, a StatefulSet, or what is built alike."""
-    meta, spec = metadata(item), item.get("spec") or {}
+    spec = item.get("spec") or {}
     failing = condition(item, "ReplicaFailure")
     failed = failing is not None and failing.get("status") == "True"
     return Workload(
-        api_version=api_version,
-        kind=kind,
-        namespace=meta["namespace"],
-        name=meta["name"],
-        uid=meta["uid"],
-        path=path,
-        resource_version=meta["resourceVersion"],
+        **_named(item, api_version, kind, path),
+        resource_version=metadata(item)["resourceVersion"],
         replicas=spec.get("replicas", 1),
         selector=selector_of(spec.get("selector")),
         ordered=kind == "StatefulSet",
@@ -57,15 +53,16 @@ def workload_of(item: Json, api_version: str, kind: str, path: str) -> Workload:
 
 def workload_of_scale(item: Json, scale: Json, api_version: str, kind: str, path: str) -> Workload:
     """Of any object and its scale subresource (autoscaling/v1)."""
-    meta = metadata(item)
     return Workload(
-        api_version=api_version,
-        kind=kind,
-        namespace=meta["namespace"],
-        name=meta["name"],
-        uid=meta["uid"],
-        path=path,
-        resource_version=metadata(scale).get("resourceVersion") or meta["resourceVersion"],
+        **_named(item, api_version, kind, path),
+        resource_version=metadata(scale).get("resourceVersion") or metadata(item)["resourceVersion"],
         replicas=(scale.get("spec") or {}).get("replicas", 0),
         selector=parse_selector((scale.get("status") or {}).get("selector") or ""),
     )
+
+
+def _named(item: Json, api_version: str, kind: str, path: str) -> dict[str, Any]:
+    """The fields that say which object it is."""
+    meta = metadata(item)
+    own = {key: meta[key] for key in ("namespace", "name", "uid")}
+    return {"api_version": api_version, "kind": kind, "path": path, **own}

@@ -264,29 +264,20 @@ class Installation:
 
     async def until(self, condition: Callable[[], Any], within: float = 60.0) -> Any:
         """What the (async) condition yields, once that is true."""
-        found: list[Any] = []
-        last: list[object] = []
-
-        async def look() -> None:
-            while True:
-                try:
-                    value = await condition()
-                except FAILURES as error:
-                    value = None
-                    last[:] = [error]
-                if value:
-                    found.append(value)
-                    return
-                await asyncio.sleep(0.1)
-
+        last = ""
         try:
             async with asyncio.timeout(within):
-                await look()
+                while True:
+                    try:
+                        if value := await condition():
+                            return value
+                    except FAILURES as error:
+                        last = str(error)
+                    await asyncio.sleep(0.1)
         except TimeoutError:
             raise AssertionError(
                 f"not true within {within} s: {condition} {last}\n{await self.describe()}"
             ) from None
-        return found[0]
 
     async def pods(self, app: str) -> list[Object]:
         """Those that are not being deleted."""

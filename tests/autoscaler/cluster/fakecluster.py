@@ -5,6 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from gateway.kube.client import ApiError, Unreachable
+from tests.kube.patches import merged
 
 Json = dict[str, Any]
 
@@ -61,7 +62,7 @@ class FakeCluster:
         own = body.get("metadata", {}).get("uid")
         if own is not None and own != item["metadata"].get("uid"):
             raise ApiError(422, "Invalid", "metadata.uid: Invalid value: field is immutable")
-        self.put(path.removesuffix("/scale"), _merged(item, body))
+        self.put(path.removesuffix("/scale"), merged(item, body))
         return await self._answer(self._scale(path) if scaled else self._there(path), timeout)
 
     async def _request(self, method: str, path: str, timeout: float, body: Json | None = None) -> None:
@@ -103,15 +104,3 @@ class FakeCluster:
         version = body.get("metadata", {}).get("resourceVersion")
         if version is not None and version != item["metadata"]["resourceVersion"]:
             raise ApiError(409, "Conflict", "the object has been modified")
-
-
-def _merged(item: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(item) if isinstance(item, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merged(merged.get(key), value)
-    return merged

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.kube.client import Cluster
 from tests.kube.apiserver import ApiServer
+from tests.kube.simulated import SimulatedNode
 
 
 @pytest.fixture
@@ -14,6 +15,12 @@ async def api() -> AsyncIterator[ApiServer]:
     async with ApiServer.running() as server:
         await server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "models"}})
         yield server
+
+
+@pytest.fixture
+async def node(api: ApiServer) -> AsyncIterator[SimulatedNode]:
+    async with SimulatedNode.running(api, addresses=lambda _: "127.0.0.1") as found:
+        yield found
 
 
 @pytest.fixture

@@ -41,12 +41,6 @@ class Looker:
 
 
 @pytest.fixture
-async def node(api: ApiServer) -> AsyncIterator[SimulatedNode]:
-    async with SimulatedNode.running(api, addresses=lambda _: "127.0.0.1") as found:
-        yield found
-
-
-@pytest.fixture
 async def looker(cluster: Cluster, node: SimulatedNode) -> AsyncIterator[Looker]:  # noqa: ARG001 (it runs the pods)
     discovery = Discovery(cluster)
     yield Looker(discovery)

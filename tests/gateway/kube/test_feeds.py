@@ -20,12 +20,6 @@ IRIS = ScaleTarget("apps/v1", "Deployment", "iris", "models", PORT)
 
 
 @pytest.fixture
-async def node(api: ApiServer) -> AsyncIterator[SimulatedNode]:
-    async with SimulatedNode.running(api, addresses=lambda _: "127.0.0.1") as found:
-        yield found
-
-
-@pytest.fixture
 async def feeds(cluster: Cluster, node: SimulatedNode) -> AsyncIterator[ClusterFeeds]:  # noqa: ARG001 (it runs the pods)
     found = ClusterFeeds(Discovery(cluster))
     yield found
