@@ -90,6 +90,11 @@ class Cluster:
     ) -> dict[str, Any]:
         return await self._request("GET", path, params=params, timeout=timeout)
 
+    async def read(self, path: str, params: Mapping[str, str]) -> str:
+        """As `get`, but the text itself, for who decodes it in pieces."""
+        async with self._answer("GET", path, params=params, timeout=TIMEOUT) as answer:
+            return (await answer.read()).decode()
+
     async def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         return await self._request("POST", path, body=body, timeout=timeout)
 

@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 LABEL = "app.kubernetes.io/name"
+COMMON = {"app.kubernetes.io/component": "server"}
+"""A label that all Deployments select by as well, and that comes first, as charts have it."""
 NAMESPACE = "models"
 
 
@@ -19,7 +21,7 @@ def deployment(number: int, replicas: int, port: int, *, probed: bool = True) ->
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels(name)},
         "spec": {
             "replicas": replicas,
-            "selector": {"matchLabels": {LABEL: name}},
+            "selector": {"matchLabels": COMMON | {LABEL: name}},
             "template": {
                 "metadata": {"labels": labels(name), "annotations": annotations(port)},
                 "spec": pod_spec(name, port, probed=probed),
@@ -36,6 +38,7 @@ def name_of(number: int) -> str:
 
 def labels(name: str) -> dict[str, str]:
     return {
+        **COMMON,
         LABEL: name,
         "app.kubernetes.io/part-of": "models",
         "app.kubernetes.io/version": "2024-05-17",
