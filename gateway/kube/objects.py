@@ -104,7 +104,9 @@ class Index(Generic[T]):
 
     def put(self, owner: T, selector: Selector | None) -> bool:
         """Set, replace or (None) remove the selector of `owner`; whether that changed anything."""
-        old = self._selectors.pop(owner, None)
+        old = self._selectors.get(owner)
+        if old == selector:
+            return False
         if old is not None:
             self._remove(owner)
         if selector is not None:
@@ -113,7 +115,7 @@ class Index(Generic[T]):
             self._anchors[owner] = min(selector.anchors, key=self._crowd, default=())
             for places in self._places(owner):
                 places.add(owner)
-        return old != selector
+        return True
 
     def find(self, labels: Mapping[str, str]) -> set[T]:
         """The owners of all selectors that match."""
@@ -121,6 +123,7 @@ class Index(Generic[T]):
         return {owner for owner in candidates if self._selectors[owner].matches(labels)}
 
     def _remove(self, owner: T) -> None:
+        del self._selectors[owner]
         for places in self._places(owner):
             places.discard(owner)
         for label in self._anchors.pop(owner):

@@ -263,6 +263,9 @@ def held(samples: Sequence[Sample]) -> dict[str, Any]:
         "own_p999_ms": round(quantile(own, 0.999), 3),
         "own_max_ms": round(own[-1], 3),
         "over_bound": sum(value > BOUNDS["held_max_ms"] for value in own),
+        "of_these_surely": sum(
+            sample.own > BOUNDS["held_max_ms"] and sample.ran > BOUNDS["held_max_ms"] for sample in samples
+        ),
         "longest_ms_at_s": [
             [round(one.own, 2), round(one.at - samples[0].at, 2)]
             for one in sorted(samples, key=lambda one: -one.own)[:8]
