@@ -76,7 +76,9 @@ class Cluster:
     @classmethod
     async def connect(cls) -> "Cluster":
         """Find the credentials; no request is made. Raises NoClusterError in words for the person who started this."""
-        return cls(*await _credentials())
+        found = await _credentials()
+        await asyncio.sleep(0)  # a reload may have asked: files and TLS contexts take some ms each
+        return cls(*found)
 
     async def close(self) -> None:
         await self._session.close()

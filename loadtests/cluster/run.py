@@ -43,11 +43,13 @@ WATCHED, LOADED = 0, 1
 PACE_MS = 1.0
 SETTLE = 3.0
 """Seconds after a start until what it costs is over."""
+HELD_MS = 5.0
 BOUNDS = {
     "first_sync_s": 5.0,
     "steady_cpu_percent": 5.0,
     "change_max_ms": 50.0,
-    "held_max_ms": 5.0,
+    "held_by_relist_max_ms": HELD_MS,
+    "held_by_sync_max_ms": HELD_MS,
     "failed_while_away": 0,
 }
 
@@ -112,7 +114,9 @@ def measure(stage: Stage, pod: Pod) -> dict[str, dict[str, Any]]:
         part("away", away, gateway)
         part("relists", relists, gateway)
     with stage.gateway("none") as gateway:
-        part("sync by reload", sync_by_reload, gateway)
+        part("sync by reload", by_reload, gateway, "cluster")
+    with stage.gateway("none") as gateway:
+        part("fixed by reload", by_reload, gateway, "fixed")
     with stage.gateway("fixed") as gateway:
         part("fixed", fixed, gateway)
     return parts
@@ -222,13 +226,13 @@ def relists(stage: Stage, gateway: Child) -> dict[str, Any]:
     }
 
 
-def sync_by_reload(stage: Stage, gateway: Child) -> dict[str, Any]:
+def by_reload(stage: Stage, gateway: Child, kind: str) -> dict[str, Any]:
     """The Backends are added to a gateway that runs, which lets the loop be watched all the time."""
     wait_until(lambda: get_text(stage.fleet.admin, "/readyz"), 20, "the gateway was ready")
     with probed(stage, gateway) as samples:
         time.sleep(1)
         began, since = time.monotonic(), time.time()
-        stage.save("cluster")
+        stage.save(kind)
         wait_until(stage.synced, 60, "all pods were known", pause=0.1)
         took = time.monotonic() - began
         time.sleep(SETTLE)
@@ -262,10 +266,8 @@ def held(samples: Sequence[Sample]) -> dict[str, Any]:
         "own_p50_ms": round(quantile(own, 0.5), 3),
         "own_p999_ms": round(quantile(own, 0.999), 3),
         "own_max_ms": round(own[-1], 3),
-        "over_bound": sum(value > BOUNDS["held_max_ms"] for value in own),
-        "of_these_surely": sum(
-            sample.own > BOUNDS["held_max_ms"] and sample.ran > BOUNDS["held_max_ms"] for sample in samples
-        ),
+        "over_bound": sum(value > HELD_MS for value in own),
+        "of_these_surely": sum(sample.own > HELD_MS and sample.ran > HELD_MS for sample in samples),
         "longest_ms_at_s": [
             [round(one.own, 2), round(one.at - samples[0].at, 2)]
             for one in sorted(samples, key=lambda one: -one.own)[:8]
@@ -302,7 +304,8 @@ def report(at: dict[str, Any], stage: Stage, parts: dict[str, dict[str, Any]]) -
         "first_sync_s": first["seconds"],
         "steady_cpu_percent": noisy["percent"],
         "change_max_ms": max(parts["changes"][name]["max"] for name in ("ready", "draining")),
-        "held_max_ms": max(relisted["own_max_ms"], reload["own_max_ms"]),
+        "held_by_relist_max_ms": relisted["own_max_ms"],
+        "held_by_sync_max_ms": reload["own_max_ms"],
         "failed_while_away": parts["away"]["load"]["failed"],
     }
     bounds = {
