@@ -6,6 +6,8 @@ Neighbours: `server`, which keeps one of these; `kube.feeds`, imported only then
 
 from __future__ import annotations
 
+import asyncio
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gateway.backend import EndpointInfo
@@ -64,7 +66,8 @@ class PodSources:
 
 async def _connect(config: Config, name: str) -> ClusterFeeds:
     try:
-        # Only here: kubernetes_asyncio is an extra, and takes a third of a second to import.
+        # Only here: kubernetes_asyncio is an extra, and takes a third of a second to import, which nobody shall wait for in a reload.
+        await asyncio.to_thread(import_module, "gateway.kube.feeds")
         from gateway.kube.client import Cluster, NoClusterError  # noqa: PLC0415
         from gateway.kube.discovery import Discovery  # noqa: PLC0415
         from gateway.kube.feeds import ClusterFeeds  # noqa: PLC0415

@@ -76,7 +76,9 @@ class Cluster:
     @classmethod
     async def connect(cls) -> "Cluster":
         """Find the credentials; no request is made. Raises NoClusterError in words for the person who started this."""
-        return cls(*await _credentials())
+        found = await _credentials()
+        await asyncio.sleep(0)  # a reload may have asked: files and TLS contexts take some ms each
+        return cls(*found)
 
     async def close(self) -> None:
         await self._session.close()
@@ -89,6 +91,11 @@ class Cluster:
         self, path: str, params: Mapping[str, str] | None = None, *, timeout: float = TIMEOUT
     ) -> dict[str, Any]:
         return await self._request("GET", path, params=params, timeout=timeout)
+
+    async def read(self, path: str, params: Mapping[str, str]) -> str:
+        """As `get`, but the text itself, for who decodes it in pieces."""
+        async with self._answer("GET", path, params=params, timeout=TIMEOUT) as answer:
+            return (await answer.read()).decode()
 
     async def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         return await self._request("POST", path, body=body, timeout=timeout)

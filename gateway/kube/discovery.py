@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.kube.client import Cluster
-from gateway.kube.objects import Index
+from gateway.kube.objects import Index, Labelled, Selector
 from gateway.kube.owners import Owner, OwnerWatch
 from gateway.kube.pods import Pod, pod_of
 from gateway.kube.slices import Slice, slice_of
@@ -20,8 +20,8 @@ from gateway.kube.watches import Watches
 from gateway.kube.workloads import Workload
 from gateway.targets import ClusterTarget, ScaleTarget, ServiceTarget
 
-AT_ONCE = 20
-"""Backends that are looked at in one turn of the loop: 1 ms or so."""
+AT_ONCE = 10
+"""Backends that are looked at in one turn of the loop: 1 ms or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ class _PodSpace:
         self._watches = watches
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self._index: Index[_Pods] = Index()
+        self._labelled = Labelled()
         self._users: set[_Pods] = set()
         self.namespace = namespace
 
@@ -173,13 +174,18 @@ class _PodSpace:
         self._index.put(user, None)
         if not self._users:
             self._watches.remove(self._path, self)
+            self._labelled = Labelled()
 
     def select(self, user: "_Pods", workload: Workload | None) -> None:
         """Those that the workload's selector chooses are the user's from now on."""
         selector = workload.selector if workload else None
         if self._index.put(user, selector):
-            pods = self._watch.items.values() if selector else ()
-            user.pods = {pod.name: pod for pod in pods if selector and selector.matches(dict(pod.labels))}
+            user.pods = self._chosen(selector) if selector else {}
+
+    def _chosen(self, selector: Selector) -> dict[str, Pod]:
+        names, pods = self._labelled.find(selector), self._watch.items
+        candidates = pods.values() if names is None else [pods[name] for name in names]
+        return {pod.name: pod for pod in candidates if selector.matches(dict(pod.labels))}
 
     @property
     def synced(self) -> bool:
@@ -195,6 +201,8 @@ class _PodSpace:
 
     def changed(self, name: str, before: Pod | None, now: Pod | None) -> None:
         owners = self._index.find(dict(now.labels)) if now else set()
+        if not (before and now and now.labels == before.labels):
+            self._labelled.put(name, before.labels if before else (), now.labels if now else ())
         if before and (not now or now.labels != before.labels):
             for user in self._index.find(dict(before.labels)) - owners:
                 user.put(name, None)

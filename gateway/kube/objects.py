@@ -2,16 +2,18 @@
 
 A core: it reads the JSON that the API server sends and refuses nothing; what is missing is empty. A Selector is made of either of
 the forms that the API uses: a mapping of `matchLabels` and `matchExpressions`, or the text in a scale's status. An Index finds
-the selectors that choose an object without trying each: 500 Deployments must not make each pod 500 times as dear.
+the selectors that choose an object without trying each, Labelled the objects that a selector chooses: 500 Deployments must not make
+each pod 500 times as dear, nor 2,000 pods each Deployment.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 Json = Mapping[str, Any]
+Label = tuple[str, str]
 T = TypeVar("T")
 
 _SET = re.compile(r"(?P<key>\S+)\s+(?P<operator>in|notin)\s*\((?P<values>[^)]*)\)")
@@ -50,13 +52,10 @@ class Selector:
         return bool(self.requirements) and all(term.matches(labels) for term in self.requirements)
 
     @property
-    def anchors(self) -> tuple[tuple[str, str], ...]:
-        """Labels of which every object that it chooses has one; empty when it has no such."""
+    def anchors(self) -> list[tuple[Label, ...]]:
+        """Sets of labels: every object that it chooses has one of each set."""
         narrow = [term for term in self.requirements if term.operator == "In"]
-        if not narrow:
-            return ()
-        best = min(narrow, key=lambda term: len(term.values))
-        return tuple((best.key, value) for value in sorted(best.values))
+        return [tuple((term.key, value) for value in sorted(term.values)) for term in narrow]
 
 
 def selector_of(mapping: Json | None) -> Selector:
@@ -93,42 +92,83 @@ def _requirement(term: str) -> Requirement:
     return Requirement(term, "Exists")
 
 
-@dataclass(slots=True)
 class Index(Generic[T]):
     """Which of many selectors choose an object with given labels."""
 
-    _selectors: dict[T, Selector] = field(default_factory=dict)
-    _anchored: dict[tuple[str, str], set[T]] = field(default_factory=dict)
-    _unanchored: set[T] = field(default_factory=set)
+    def __init__(self) -> None:
+        self._selectors: dict[T, Selector] = {}
+        self._anchors: dict[T, tuple[Label, ...]] = {}
+        """Under which labels each selector is looked for; none: it is tried for every object."""
+        self._anchored: dict[Label, set[T]] = {}
+        self._unanchored: set[T] = set()
 
     def put(self, owner: T, selector: Selector | None) -> bool:
         """Set, replace or (None) remove the selector of `owner`; whether that changed anything."""
-        old = self._selectors.pop(owner, None)
+        old = self._selectors.get(owner)
+        if old == selector:
+            return False
         if old is not None:
-            for places in self._places(old):
-                places.discard(owner)
+            self._remove(owner)
         if selector is not None:
             self._selectors[owner] = selector
-            for places in self._places(selector):
+            # The least crowded: a label that all have, as a chart's, tells nothing.
+            self._anchors[owner] = min(selector.anchors, key=self._crowd, default=())
+            for places in self._places(owner):
                 places.add(owner)
-        return old != selector
-
-    def _places(self, selector: Selector) -> Iterator[set[T]]:
-        anchors = selector.anchors
-        if not anchors:
-            yield self._unanchored
-        for anchor in anchors:
-            yield self._anchored.setdefault(anchor, set())
+        return True
 
     def find(self, labels: Mapping[str, str]) -> set[T]:
         """The owners of all selectors that match."""
-        candidates = set(self._unanchored)
-        for label in labels.items():
-            candidates |= self._anchored.get(label, set())
+        candidates = self._unanchored.union(*(self._anchored.get(label, ()) for label in labels.items()))
         return {owner for owner in candidates if self._selectors[owner].matches(labels)}
+
+    def _remove(self, owner: T) -> None:
+        del self._selectors[owner]
+        for places in self._places(owner):
+            places.discard(owner)
+        for label in self._anchors.pop(owner):
+            if not self._anchored[label]:
+                del self._anchored[label]
+
+    def _crowd(self, anchors: tuple[Label, ...]) -> int:
+        return sum(len(self._anchored.get(label, ())) for label in anchors)
+
+    def _places(self, owner: T) -> Iterator[set[T]]:
+        anchors = self._anchors[owner]
+        if not anchors:
+            yield self._unanchored
+        for label in anchors:
+            yield self._anchored.setdefault(label, set())
 
     def __repr__(self) -> str:
         return f"<Index of {len(self._selectors)} selectors>"
+
+
+class Labelled:
+    """Which of many objects a selector may choose: the other way round."""
+
+    def __init__(self) -> None:
+        self._names: dict[Label, set[str]] = {}
+
+    def put(self, name: str, before: Iterable[Label], now: Iterable[Label]) -> None:
+        """An object's labels were others, or none, and are these, or none."""
+        for label in before:
+            names = self._names[label]
+            names.discard(name)
+            if not names:
+                del self._names[label]
+        for label in now:
+            self._names.setdefault(label, set()).add(name)
+
+    def find(self, selector: Selector) -> set[str] | None:
+        """The fewest names among which are all that it chooses; None when labels do not tell."""
+        found = [
+            set().union(*(self._names.get(label, ()) for label in anchors)) for anchors in selector.anchors
+        ]
+        return min(found, key=len, default=None)
+
+    def __repr__(self) -> str:
+        return f"<Labelled by {len(self._names)} labels>"
 
 
 def metadata(item: Json) -> Json:

@@ -71,12 +71,12 @@ class OwnerWatch:
         if self._task is not None:
             self._task.cancel()
         if self._watch is not None:
-            self._watches.remove(self._path, self)
+            self._watches.remove(self._path, self, self._owner.target.name)
 
     def _begin(self, plural: str, view: Callable[[Json], Any]) -> None:
         target = self._owner.target
         self._path = target.collection(self._owner.namespace, plural)
-        self._watch = self._watches.add(self._path, view, self)
+        self._watch = self._watches.add(self._path, view, self, target.name)
         known = self._watch.items.get(target.name)
         if known is not None:
             self.changed(target.name, None, known)
@@ -86,9 +86,7 @@ class OwnerWatch:
         target = self._owner.target
         return workload_of(item, target.api_version, target.kind, f"{self._path}/{metadata(item)['name']}")
 
-    def changed(self, name: str, _before: Any, now: Any) -> None:  # noqa: ANN401
-        if name != self._owner.target.name:
-            return
+    def changed(self, _name: str, _before: Any, now: Any) -> None:  # noqa: ANN401
         if now is None or isinstance(now, Workload):
             self._set(now)
         else:

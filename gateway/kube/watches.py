@@ -1,7 +1,7 @@
 """The list-watches of one process: one for each resource and namespace, however many Backends look at it.
 
-Each has its listeners; a change is told to all of them. When the last one goes, so does the list-watch. Neighbours: `listwatch`,
-and `discovery`, which says what is looked at.
+Each has its listeners, to all objects or to one by its name: 500 Deployments must not make a change of one of them 500 times as dear. When the last
+one goes, so does the list-watch. Neighbours: `listwatch`, and `discovery` and `owners`, which say what is looked at.
 """
 
 import asyncio
@@ -17,16 +17,17 @@ class _Shared:
     """One list-watch, and all who listen to it."""
 
     def __init__(self, cluster: Cluster, path: str, view: Callable[[Json], Any]) -> None:
-        self.listeners: list[Listener[Any]] = []
+        self.listeners: dict[str | None, list[Listener[Any]]] = {}
+        """By the name of the one object that they listen to; None: to all."""
         self.watch = ListWatch(cluster, path, view, self)
         self.task = asyncio.get_running_loop().create_task(self.watch.run())
 
     def changed(self, name: str, before: Any, now: Any) -> None:  # noqa: ANN401 (views of every kind)
-        for listener in list(self.listeners):
+        for listener in [*self.listeners.get(None, ()), *self.listeners.get(name, ())]:
             listener.changed(name, before, now)
 
     def settled(self) -> None:
-        for listener in list(self.listeners):
+        for listener in [one for some in self.listeners.values() for one in some]:
             listener.settled()
 
 
@@ -37,17 +38,24 @@ class Watches:
         self.cluster = cluster
         self._shared: dict[str, _Shared] = {}
 
-    def add(self, path: str, view: Callable[[Json], Any], listener: Listener[Any]) -> ListWatch[Any]:
-        """Listen to the objects at `path`. What is known already is in the `items` of what is returned, and not told."""
+    def add(
+        self, path: str, view: Callable[[Json], Any], listener: Listener[Any], name: str | None = None
+    ) -> ListWatch[Any]:
+        """Listen to the objects at `path`, or to the one of that name. What is known already is in the `items` of what is returned, and not
+        told.
+        """
         shared = self._shared.get(path)
         if shared is None:
             shared = self._shared[path] = _Shared(self.cluster, path, view)
-        shared.listeners.append(listener)
+        shared.listeners.setdefault(name, []).append(listener)
         return shared.watch
 
-    def remove(self, path: str, listener: Listener[Any]) -> None:
+    def remove(self, path: str, listener: Listener[Any], name: str | None = None) -> None:
+        """As it was added."""
         shared = self._shared[path]
-        shared.listeners.remove(listener)
+        shared.listeners[name].remove(listener)
+        if not shared.listeners[name]:
+            del shared.listeners[name]
         if not shared.listeners:
             shared.task.cancel()
             del self._shared[path]

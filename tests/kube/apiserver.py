@@ -7,7 +7,8 @@
 A request goes: faults, who asks (`identity`), may it (`rbac`), what for (`paths`), done (`verbs`, or `watching`). The state is `store`'s, what a cluster's
 controllers make of it `controllers`'. What service accounts were allowed is kept in `requests`, so that a test can compare it with their roles.
 
-By hand: `python -m tests.kube.apiserver --port 6443 --kubeconfig FILE`.
+By hand: `python -m tests.kube.apiserver --port 6443 --kubeconfig FILE`. Two of its faults are signals there: SIGUSR1 has it away, the next one
+back; SIGUSR2 ends all watches, which find their version too old when they come again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import gc
 import json
 import logging
 import signal
@@ -305,18 +307,39 @@ def _bound(port: int) -> socket.socket:
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
+    # A large cluster is a million objects, none of them in cycles: to look them over would stop all of it for 0.3 s.
+    gc.disable()
     options = {"port": arguments.port, "tls": arguments.tls, "lag": arguments.lag}
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with ApiServer.running(**options) as api, AsyncExitStack() as stack:
+        _listen_to_signals(api.faults)
         if arguments.simulate is not None:
-            await stack.enter_async_context(SimulatedNode.running(api, delay=arguments.simulate))
+            address = arguments.address
+            addresses = (lambda _: address) if address else None
+            node = SimulatedNode.running(api, delay=arguments.simulate, addresses=addresses)
+            await stack.enter_async_context(node)
         if arguments.kubeconfig:
             api.kubeconfig(arguments.kubeconfig)
         sys.stdout.write(f"serving at {api.url}\n")
         sys.stdout.flush()
         await ended.wait()
+
+
+def _listen_to_signals(faults: Faults) -> None:
+    loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    def come_or_go() -> None:
+        task = loop.create_task(faults.back() if faults.is_away else faults.away())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def expire() -> None:
+        faults.answer(410, times=faults.cut_watches(cleanly=True), verb="watch")
+
+    loop.add_signal_handler(signal.SIGUSR1, come_or_go)
+    loop.add_signal_handler(signal.SIGUSR2, expire)
 
 
 def _arguments() -> argparse.Namespace:
@@ -330,6 +353,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--simulate", type=float, metavar="SECONDS", help="add a node whose pods are ready after so long"
     )
+    parser.add_argument("--address", help="that all pods of that node get, in the place of one each")
     return parser.parse_args()
 
 

@@ -30,6 +30,7 @@ REASONS = {
         "Conflict",
         "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version and try again",
     ),
+    410: ("Expired", "The resourceVersion for the provided watch is too old."),
     429: ("TooManyRequests", "Too many requests, please try again later."),
     500: ("InternalError", "Internal error occurred: a test asked for it"),
     503: ("ServiceUnavailable", "the server is currently unable to handle the request"),

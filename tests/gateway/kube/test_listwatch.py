@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -108,6 +109,34 @@ async def test_a_list_comes_in_pages(
     await eventually(lambda: found.synced)
     assert len(found.items) == 5
     assert api.counts["list", "secrets"] - before == 3
+    task.cancel()
+
+
+async def test_a_page_is_gone_through_in_turns_of_the_loop(
+    api: ApiServer, cluster: Cluster, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a request waits for a few of its objects at most."""
+    monkeypatch.setattr(listwatch, "AT_ONCE", 2)
+    await api.apply([secret(f"m{number}", "1") for number in range(6)])
+    found = ListWatch(cluster, PATH, value, told)
+    task = asyncio.create_task(found.run())
+    seen = set()
+    while not found.synced:
+        seen.add(len(found.items))
+        await asyncio.sleep(0)
+    assert {2, 4} <= seen <= {0, 2, 4, 6}
+    task.cancel()
+
+
+async def test_an_answer_that_is_no_list_is_a_failure(
+    cluster: Cluster, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a proxy that answers 200 whatever happens; it is tried again."""
+    monkeypatch.setattr(cluster, "read", AsyncMock(return_value="<html>"))
+    found = ListWatch(cluster, PATH, value, told)
+    task = asyncio.create_task(found.run())
+    await eventually(lambda: "not a list" in found.problem)
+    assert not found.synced
     task.cancel()
 
 

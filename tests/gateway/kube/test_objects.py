@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.kube.objects import Index, Requirement, Selector, condition, epoch, parse_selector, selector_of
+from gateway.kube.objects import (
+    Index,
+    Labelled,
+    Requirement,
+    Selector,
+    condition,
+    epoch,
+    parse_selector,
+    selector_of,
+)
 
 LABELS = {"app": "iris", "tier": "gold", "version": "v1"}
 
@@ -88,6 +97,57 @@ def test_the_index_tells_whether_something_changed() -> None:
     assert index.put("a", None)
     assert not index.put("a", None)
     assert repr(index) == "<Index of 0 selectors>"
+
+
+def test_a_label_that_all_select_by_is_not_looked_for() -> None:
+    """Charts give one to all that they install; it stands first, as labels are sorted."""
+    index: Index[int] = Index()
+    for number in range(100):
+        index.put(number, parse_selector(f"app=model,name=m{number}"))
+    tried = []
+
+    class Labels(dict[str, str]):
+        def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+            tried.append(key)
+            return super().get(key, default)
+
+    assert index.find(Labels(app="model", name="m7")) == {7}
+    assert len(tried) <= 4
+
+
+@given(
+    st.dictionaries(st.text("abcd", min_size=1, max_size=2), st.dictionaries(KEYS, VALUES)),
+    SELECTORS,
+    st.data(),
+)
+def test_objects_that_a_selector_chooses_are_among_those_found(
+    objects: dict[str, dict[str, str]], selector: Selector, data: st.DataObject
+) -> None:
+    """Also after their labels have changed, or they have gone."""
+    labelled = Labelled()
+    for name, labels in objects.items():
+        labelled.put(name, (), labels.items())
+    for name in data.draw(st.lists(st.sampled_from(sorted(objects)), unique=True)) if objects else ():
+        now = data.draw(st.dictionaries(KEYS, VALUES))
+        labelled.put(name, objects[name].items(), now.items())
+        objects[name] = now
+    found = labelled.find(selector)
+    chosen = {name for name, labels in objects.items() if selector.matches(labels)}
+    assert found is None or chosen <= found <= objects.keys()
+    for name, labels in objects.items():
+        labelled.put(name, labels.items(), ())
+    assert repr(labelled) == "<Labelled by 0 labels>"
+
+
+def test_objects_are_found_by_the_label_that_fewest_have() -> None:
+    """And not at all by what objects may lack."""
+    labelled = Labelled()
+    for number in range(10):
+        labelled.put(f"pod-{number}", (), {"app": "model", "name": f"m{number // 2}"}.items())
+    assert labelled.find(parse_selector("app=model,name=m1")) == {"pod-2", "pod-3"}
+    assert labelled.find(parse_selector("app=model,name in (m1,m4)")) == {"pod-2", "pod-3", "pod-8", "pod-9"}
+    assert labelled.find(parse_selector("app=other")) == set()
+    assert labelled.find(parse_selector("app!=model")) is None
 
 
 def test_times_and_conditions_are_read() -> None:
