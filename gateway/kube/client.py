@@ -253,10 +253,9 @@ async def _credentials() -> tuple[Configuration, str]:
         kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         where = f"KUBECONFIG {files}" if files else "the pod's service account"
+        why = (str(error) or type(error).__name__).rstrip(".")
         hint = "" if files else ". Outside of a cluster, name a kubeconfig in KUBECONFIG"
-        raise NoClusterError(
-            f"no credentials for a cluster, from {where}: {error or type(error).__name__}{hint}"
-        ) from error
+        raise NoClusterError(f"no credentials for a cluster, from {where}: {why}{hint}") from error
     return configuration, _own_namespace()
 
 
