@@ -34,13 +34,13 @@ from gateway.config import (
     Config,
     ConfigError,
     Overrides,
-    Problem,
     check_role,
     load,
     watch,
 )
 from gateway.ending import Ending
 from gateway.endpoints import Feed
+from gateway.kube.connect import connect
 from gateway.stats import Beat
 
 if TYPE_CHECKING:
@@ -281,25 +281,13 @@ async def _listen(controller: Controller, address: Address) -> web.AppRunner:
 
 
 async def _link(config: Config, controller: Controller) -> "ClusterLink | None":
-    named = [name for name, backend in config.backends.items() if backend.target.cluster is not None]
+    named = any(backend.target.cluster is not None for backend in config.backends.values())
     if not named and config.gateway_service is None:
         return None
-    try:
-        # Only here: kubernetes_asyncio is an extra, and takes a third of a second to import.
-        from autoscaler.cluster.link import ClusterLink  # noqa: PLC0415
-        from gateway.kube.client import NoClusterError  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError([_cluster_problem(config, named, str(error))]) from error
-    try:
-        return await ClusterLink.connect(controller.retry, controller.found)
-    except NoClusterError as error:
-        raise ConfigError([_cluster_problem(config, named, str(error))]) from error
+    cluster = await connect(config, "autoscaler.cluster.link")
+    from autoscaler.cluster.link import ClusterLink  # noqa: PLC0415 (imported by then, with its library)
 
-
-def _cluster_problem(config: Config, named: list[str], text: str) -> Problem:
-    if named:
-        return config.problem(named[0], text)
-    return Problem(str(config.path), None, "autoscaler.gateways", text)
+    return ClusterLink.begin(cluster, controller.retry, controller.found)
 
 
 async def _serve(autoscaler: Autoscaler, config: Config, overrides: Overrides | None) -> None:
