@@ -11,7 +11,21 @@ from prometheus_client.registry import Collector
 from autoscaler.controller import Controller
 from autoscaler.kpa import Decision
 from autoscaler.target import Target
-from gateway.metrics import Family, Row
+from gateway.metrics import Family, Row, configuration
+from gateway.state import Reloads
+
+
+class ConfigurationCollector(Collector):
+    """Of an autoscaler that is a process of its own; within `up` it is the gateway that takes over configurations."""
+
+    def __init__(self, reloads: Reloads) -> None:
+        self._reloads = reloads
+
+    def collect(self) -> Iterator[Metric]:
+        return configuration(self._reloads)
+
+    def __repr__(self) -> str:
+        return f"<ConfigurationCollector {self._reloads}>"
 
 
 class AutoscalerCollector(Collector):
@@ -35,6 +49,9 @@ class AutoscalerCollector(Collector):
 
             return Family(f"tidegate_autoscaler_{name}", text, kind, ("backend",), rows)
 
+        text = "1 on the autoscaler that acts, 0 on others."
+        leading = lambda: [((), int(self._controller.leads()))]  # noqa: E731
+        yield Family("tidegate_autoscaler_leading", text, "gauge", (), leading)
         yield decided("desired_replicas", "Pods that there shall be.", lambda decision: decision.desired)
         yield each("ready_replicas", "Pods that requests may go to.", "gauge", lambda target: target.ready)
         text = "The metric's average over a window, as of the last decision; none without data."

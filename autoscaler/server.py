@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from autoscaler.admin import make_app
 from autoscaler.collector import Collector
 from autoscaler.controller import Controller
-from autoscaler.metrics import AutoscalerCollector
+from autoscaler.metrics import AutoscalerCollector, ConfigurationCollector
 from autoscaler.plan import Scaler
 from autoscaler.processes import LocalPods
 from autoscaler.scalers import FixedScaler, LocalPodsMaker, template_of
@@ -34,13 +34,14 @@ from gateway.config import (
     Config,
     ConfigError,
     Overrides,
-    Problem,
     check_role,
     load,
     watch,
 )
 from gateway.ending import Ending
 from gateway.endpoints import Feed
+from gateway.kube.connect import connect
+from gateway.state import Reloads
 from gateway.stats import Beat
 
 if TYPE_CHECKING:
@@ -238,6 +239,7 @@ class Autoscaler:
 
 async def run(config_path: Path, overrides: Overrides | None = None) -> int:
     """`tidegate autoscaler`: until SIGTERM or SIGINT. Returns the exit code: 2 when it could not start, with why on stderr."""
+    reloads = Reloads()
     try:
         config = await asyncio.to_thread(_load, config_path, overrides)
         autoscaler = Autoscaler(config)
@@ -246,14 +248,15 @@ async def run(config_path: Path, overrides: Overrides | None = None) -> int:
         print(error, file=sys.stderr)  # noqa: T201 (one line per problem, for the person who started it)
         return 2
     try:
-        admin = await _listen(autoscaler.controller, config.autoscaler.admin)
+        admin = await _listen(autoscaler.controller, reloads, config.autoscaler.admin)
     except OSError as error:
         words = error.strerror or str(error)
         print(f"cannot listen on {config.autoscaler.admin} (autoscaler.admin): {words}", file=sys.stderr)  # noqa: T201
         await autoscaler.stop()
         return 2
     try:
-        await _serve(autoscaler, config, overrides)
+        reloads.took_over(time.time())
+        await _serve(autoscaler, config, overrides, reloads)
     finally:
         await admin.cleanup()
     return 0
@@ -266,9 +269,10 @@ def _load(path: Path, overrides: Overrides | None) -> Config:
     return config
 
 
-async def _listen(controller: Controller, address: Address) -> web.AppRunner:
+async def _listen(controller: Controller, reloads: Reloads, address: Address) -> web.AppRunner:
     registry = CollectorRegistry()
     registry.register(AutoscalerCollector(controller))
+    registry.register(ConfigurationCollector(reloads))
     runner = web.AppRunner(make_app(controller, registry), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -281,35 +285,25 @@ async def _listen(controller: Controller, address: Address) -> web.AppRunner:
 
 
 async def _link(config: Config, controller: Controller) -> "ClusterLink | None":
-    named = [name for name, backend in config.backends.items() if backend.target.cluster is not None]
+    named = any(backend.target.cluster is not None for backend in config.backends.values())
     if not named and config.gateway_service is None:
         return None
-    try:
-        # Only here: kubernetes_asyncio is an extra, and takes a third of a second to import.
-        from autoscaler.cluster.link import ClusterLink  # noqa: PLC0415
-        from gateway.kube.client import NoClusterError  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError([_cluster_problem(config, named, str(error))]) from error
-    try:
-        return await ClusterLink.connect(controller.retry, controller.found)
-    except NoClusterError as error:
-        raise ConfigError([_cluster_problem(config, named, str(error))]) from error
+    cluster = await connect(config, "autoscaler.cluster.link")
+    from autoscaler.cluster.link import ClusterLink  # noqa: PLC0415 (imported by then, with its library)
+
+    return ClusterLink.begin(cluster, controller.retry, controller.found)
 
 
-def _cluster_problem(config: Config, named: list[str], text: str) -> Problem:
-    if named:
-        return config.problem(named[0], text)
-    return Problem(str(config.path), None, "autoscaler.gateways", text)
-
-
-async def _serve(autoscaler: Autoscaler, config: Config, overrides: Overrides | None) -> None:
+async def _serve(
+    autoscaler: Autoscaler, config: Config, overrides: Overrides | None, reloads: Reloads
+) -> None:
     loop = asyncio.get_running_loop()
     ending = Ending()
     controller = autoscaler.controller
     streams = Streams(controller.receive, controller.collector, controller.clock)
     _follow_gateways(autoscaler, streams, config)
     await autoscaler.start()
-    watching = loop.create_task(_follow_file(autoscaler, streams, config, overrides))
+    watching = loop.create_task(_follow_file(autoscaler, streams, config, overrides, reloads))
     try:
         await ending.wait()
     finally:
@@ -334,13 +328,14 @@ def _follow_gateways(autoscaler: Autoscaler, streams: Streams, config: Config) -
 
 
 async def _follow_file(
-    autoscaler: Autoscaler, streams: Streams, config: Config, overrides: Overrides | None
+    autoscaler: Autoscaler, streams: Streams, config: Config, overrides: Overrides | None, reloads: Reloads
 ) -> None:
     async for _ in watch(config.path, known=[config.digest]):
         try:
             new = await asyncio.to_thread(_load, config.path, overrides)
             await autoscaler.connect(new)
         except ConfigError as error:
+            reloads.refused(map(str, error.problems), time.time())
             for problem in error.problems:
                 logger.error("%s", problem)  # noqa: TRY400 (the person's mistake needs no traceback)
             logger.error("the configuration was not taken over; the last good one stays in force")  # noqa: TRY400
@@ -349,4 +344,5 @@ async def _follow_file(
             logger.warning("autoscaler.admin %s is used from the next start on", new.autoscaler.admin)
         _follow_gateways(autoscaler, streams, new)
         await autoscaler.reload(new)
+        reloads.took_over(time.time())
         logger.info("the configuration was taken over: %s", new)

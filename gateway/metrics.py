@@ -26,7 +26,7 @@ from prometheus_client.samples import Sample
 
 from gateway.backend import Backend
 from gateway.breaker import Endpoint
-from gateway.state import TlsStatus
+from gateway.state import Reloads, TlsStatus
 from gateway.stats import Histogram, Traffic
 
 __all__ = ["CONTENT_TYPE_PLAIN_0_0_4", "Family", "GatewayCollector", "Sources", "render"]
@@ -155,11 +155,28 @@ class Sources:
     """Client connections turned away, by the limit that they met."""
     buffered: Callable[[], int]
     """Bytes held of requests that wait."""
-    reloads: Mapping[str, int]
-    """Attempts to load a configuration, by result."""
+    reloads: Reloads
+    """Of the configuration."""
     loop_lag: Histogram
     tls: TlsStatus
     version: str
+
+
+def configuration(reloads: Reloads) -> Iterator[Family]:
+    """What whoever takes over a configuration tells of it."""
+    return _reloads("config", "the configuration", reloads)
+
+
+def _reloads(name: str, what: str, reloads: Reloads) -> Iterator[Family]:
+    def last() -> Iterator[Row]:
+        if reloads.last is not None:
+            yield (), int(reloads.last.ok)
+
+    text = f"Attempts to load {what}, the first included, by result."
+    counts = lambda: (((result,), count) for result, count in reloads.counts.items())  # noqa: E731
+    yield Family(f"tidegate_{name}_reloads", text, "counter", ("result",), counts)
+    text = f"0 while an attempt to load {what} has failed and what was there before is in force."
+    yield Family(f"tidegate_{name}_last_reload_successful", text, "gauge", (), last)
 
 
 class GatewayCollector(Collector):
@@ -220,9 +237,7 @@ class GatewayCollector(Collector):
             return Family(name, text, kind, labels, lambda: rows)
 
         sources = self._sources
-        text = "Attempts to load a configuration, the first included, by result."
-        results = [((result,), count) for result, count in sources.reloads.items()]
-        yield family("tidegate_config_reloads", text, "counter", ("result",), *results)
+        yield from configuration(sources.reloads)
         yield family(
             "tidegate_connections", "Client connections open.", "gauge", (), ((), sources.connections())
         )
@@ -231,9 +246,7 @@ class GatewayCollector(Collector):
         yield family("tidegate_connections_refused", text, "counter", ("limit",), *refusals)
         text = "Bytes held of requests that cannot go on yet."
         yield family("tidegate_buffered_bytes", text, "gauge", (), ((), sources.buffered()))
-        text = "Attempts to load the files that TLS needs, the first included, by result."
-        results = [((result,), count) for result, count in sources.tls.reloads.items()]
-        yield family("tidegate_certificate_reloads", text, "counter", ("result",), *results)
+        yield from _reloads("certificate", "the files that TLS needs", sources.tls.reloads)
         text = "When the certificate that clients are shown ends, in seconds since the epoch."
         ends = [((), ends) for ends in (sources.tls.not_after,) if ends is not None]
         yield family("tidegate_certificate_expiry_seconds", text, "gauge", (), *ends)

@@ -6,14 +6,13 @@ Neighbours: `server`, which keeps one of these; `kube.feeds`, imported only then
 
 from __future__ import annotations
 
-import asyncio
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gateway.backend import EndpointInfo
-from gateway.config import Address, BackendConfig, Config, ConfigError, Role
+from gateway.kube.connect import connect
 
 if TYPE_CHECKING:
+    from gateway.config import Address, BackendConfig, Config, Role
     from gateway.endpoints import Feed
     from gateway.kube.feeds import ClusterFeeds
     from gateway.targets import ClusterTarget
@@ -31,9 +30,9 @@ class PodSources:
 
     async def prepare(self, config: Config) -> None:
         """Connect to the cluster, if the configuration names things in one. Raises ConfigError, with nothing changed."""
-        named = [name for name, backend in config.backends.items() if self._target(backend) is not None]
+        named = any(self._target(backend) is not None for backend in config.backends.values())
         if named and self._cluster is None:
-            self._cluster = await _connect(config, named[0])
+            self._cluster = await _connect(config)
 
     def put(self, name: str, backend: BackendConfig, trust: Trust | None) -> None:
         """Have the Backend's pods published from where it says now; `trust` is what fixed URLs are held to."""
@@ -64,19 +63,12 @@ class PodSources:
         return f"<PodSources {len(self.feeds)} feeds{f', {self._cluster}' if self._cluster else ''}>"
 
 
-async def _connect(config: Config, name: str) -> ClusterFeeds:
-    try:
-        # Only here: kubernetes_asyncio is an extra, and takes a third of a second to import, which nobody shall wait for in a reload.
-        await asyncio.to_thread(import_module, "gateway.kube.feeds")
-        from gateway.kube.client import Cluster, NoClusterError  # noqa: PLC0415
-        from gateway.kube.discovery import Discovery  # noqa: PLC0415
-        from gateway.kube.feeds import ClusterFeeds  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError([config.problem(name, str(error))]) from error
-    try:
-        return ClusterFeeds(Discovery(await Cluster.connect()))
-    except NoClusterError as error:
-        raise ConfigError([config.problem(name, str(error))]) from error
+async def _connect(config: Config) -> ClusterFeeds:
+    cluster = await connect(config, "gateway.kube.feeds")
+    from gateway.kube.discovery import Discovery  # noqa: PLC0415 (imported by then, with its library)
+    from gateway.kube.feeds import ClusterFeeds  # noqa: PLC0415
+
+    return ClusterFeeds(Discovery(cluster))
 
 
 def _fixed(url: Address, trust: Trust | None) -> EndpointInfo:

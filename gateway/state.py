@@ -39,6 +39,26 @@ class Reload:
 
 
 @dataclass(slots=True)
+class Reloads:
+    """Attempts to take over what a person wrote."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0})
+    """By result, the first attempt included."""
+    last: Reload | None = None
+    """The latest, in force or not."""
+
+    def took_over(self, at: float) -> None:
+        """It is in force from now on."""
+        self.counts["ok"] += 1
+        self.last = Reload(at)
+
+    def refused(self, problems: Iterable[str], at: float) -> None:
+        """What was in force before, if anything, stays."""
+        self.counts["failed"] += 1
+        self.last = Reload(at, tuple(problems))
+
+
+@dataclass(slots=True)
 class TlsStatus:
     """What is known of the files that TLS needs."""
 
@@ -46,20 +66,17 @@ class TlsStatus:
     """The file whose certificate clients are shown; None while they are spoken to in plain HTTP."""
     not_after: float | None = None
     """When that ends, in seconds since the epoch."""
-    last_reload: Reload | None = None
-    """The latest attempt, in force or not; with the configuration's or of its own."""
-    reloads: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0})
+    reloads: Reloads = field(default_factory=Reloads)
+    """With the configuration's, or of their own."""
 
     def took_over(self, at: float, certificate: str | None = None, not_after: float | None = None) -> None:
         """The files, if there are any, are in force as they are now."""
         self.certificate, self.not_after = certificate, not_after
-        self.last_reload = Reload(at)
-        self.reloads["ok"] += 1
+        self.reloads.took_over(at)
 
     def refused(self, problems: Iterable[str], at: float) -> None:
         """Changed files were not taken over; the ones before stay in force."""
-        self.last_reload = Reload(at, tuple(problems))
-        self.reloads["failed"] += 1
+        self.reloads.refused(problems, at)
 
 
 @dataclass(slots=True)
@@ -80,22 +97,19 @@ class Status:
     warnings: tuple[str, ...] = ()
     loaded: Reload | None = None
     """The configuration in force."""
-    last_reload: Reload | None = None
-    """The latest attempt, in force or not."""
-    reloads: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0})
+    reloads: Reloads = field(default_factory=Reloads)
     tls: TlsStatus = field(default_factory=TlsStatus)
 
     def took_over(self, routes: Mapping[str, Route[Any]], at: float, warnings: Iterable[str] = ()) -> None:
         """A configuration is in force from now on."""
         self.routes = routes
         self.warnings = tuple(warnings)
-        self.loaded = self.last_reload = Reload(at)
-        self.reloads["ok"] += 1
+        self.reloads.took_over(at)
+        self.loaded = self.reloads.last
 
     def refused(self, problems: Iterable[str], at: float) -> None:
         """A configuration was not taken over; the one before, if any, stays in force."""
-        self.last_reload = Reload(at, tuple(problems))
-        self.reloads["failed"] += 1
+        self.reloads.refused(problems, at)
 
     @property
     def not_ready(self) -> str | None:
@@ -105,7 +119,7 @@ class Status:
         return None if self.loaded else "configuration not loaded"
 
     def __repr__(self) -> str:
-        return f"<Status {self.gateway} {self.not_ready or 'ready'} routes={len(self.routes)} reloads={self.reloads}>"
+        return f"<Status {self.gateway} {self.not_ready or 'ready'} routes={len(self.routes)} reloads={self.reloads.counts}>"
 
 
 # -- /v1/state
@@ -149,13 +163,13 @@ def _head(status: Status, now: float) -> dict[str, Any]:
         "config": {
             "path": status.config,
             "loaded_at": status.loaded and _date(status.loaded.at),
-            "last_reload": _reload(status.last_reload),
+            "last_reload": _reload(status.reloads.last),
             "warnings": status.warnings,
         },
         "tls": {
             "certificate": status.tls.certificate,
             "not_after": status.tls.not_after and _date(status.tls.not_after),
-            "last_reload": _reload(status.tls.last_reload),
+            "last_reload": _reload(status.tls.reloads.last),
         },
     }
 

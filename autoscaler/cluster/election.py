@@ -17,8 +17,9 @@ Pure; driven by `lease`: `step` says what to send now, `answered` and `failed` t
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
+
+from gateway.kube.objects import rfc3339
 
 DURATION = 10.0
 """Seconds that a Lease holds for others."""
@@ -155,7 +156,7 @@ def written(
     `wall`: seconds since the epoch, for people.
     """
     old = {} if lease is None else lease.get("spec") or {}
-    time = datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    time = rfc3339(wall, "microseconds")
     same = old.get("holderIdentity") == identity
     spec = {
         **old,

@@ -7,11 +7,11 @@ is written once in five minutes. Neighbours: `scaler` tells of counts, `targets`
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from autoscaler.cluster.lease import Lease
 from gateway.kube.client import Cluster, ClusterError
+from gateway.kube.objects import rfc3339
 from gateway.kube.workloads import Workload
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Events:
 
 def _event(workload: Workload, kind: str, reason: str, message: str, identity: str) -> dict[str, Any]:
     now = time.time_ns()
-    at = datetime.fromtimestamp(now // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = rfc3339(now / 10**9)
     return {
         "apiVersion": "v1",
         "kind": "Event",

@@ -100,11 +100,15 @@ class Lease:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(max(0.0, self._elector.due - self._now()))
-            await self._step()
+            sent = self._now()
+            try:
+                await self._step(sent)
+            except Exception as error:  # noqa: BLE001 (told; one that ended this task would leave nobody to scale, unseen)
+                self._elector.failed(None, sent, self._now())
+                self._note(f"{type(error).__name__}: {error}", error)
             self._tell()
 
-    async def _step(self) -> None:
-        sent = self._now()
+    async def _step(self, sent: float) -> None:
         step = self._elector.step(sent)
         try:
             self._lease = await self._send(step, self.identity)
@@ -143,10 +147,10 @@ class Lease:
             if Record.of(self._lease).holder == self.identity:
                 await self._send("renew", "")
 
-    def _note(self, problem: str) -> None:
-        """Say what keeps the Lease from being read or written, once, and that it is over."""
+    def _note(self, problem: str, fault: Exception | None = None) -> None:
+        """Say what keeps the Lease from being read or written, once, and that it is over. Of a `fault` of our own also where it arose."""
         if problem and problem != self._problem:
-            logger.warning("lease %s/%s: %s; trying again", self._namespace, LEASE, problem)
+            logger.warning("lease %s/%s: %s; trying again", self._namespace, LEASE, problem, exc_info=fault)
         if self._problem and not problem:
             logger.info("lease %s/%s: reached again", self._namespace, LEASE)
             self._on_news()

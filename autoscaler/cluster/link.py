@@ -1,6 +1,6 @@
 """An autoscaler's one link to its cluster: who leads, what is there, what is scaled, and where the gateways are.
 
-Connected when a configuration first needs it; `server` keeps it until the end. Neighbours: `targets`, `lease`, `gateway.kube`.
+`server` begins it when a configuration first needs it, and keeps it until the end. Neighbours: `targets`, `lease`, `gateway.kube`.
 """
 
 import os
@@ -33,9 +33,11 @@ class ClusterLink:
         self.targets = ClusterTargets(self._discovery, self.lease, on_view)
 
     @classmethod
-    async def connect(cls, on_news: Callable[[], object], on_view: Callable[[str], None]) -> "ClusterLink":
-        """Find the credentials, and begin to stand for election. Raises NoClusterError."""
-        link = cls(await Cluster.connect(), _identity(), on_news, on_view)
+    def begin(
+        cls, cluster: Cluster, on_news: Callable[[], object], on_view: Callable[[str], None]
+    ) -> "ClusterLink":
+        """Stand for election from now on, as one unlike any other."""
+        link = cls(cluster, _identity(), on_news, on_view)
         link.lease.start()
         return link
 

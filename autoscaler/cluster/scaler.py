@@ -7,10 +7,11 @@ Neighbours: `target` calls, `gateway.kube.discovery` has the views, `events` tel
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+import re
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from autoscaler.cluster.events import Events
@@ -18,6 +19,7 @@ from autoscaler.cluster.lease import Lease
 from autoscaler.plan import PodState, Superseded, TargetState, Unknown
 from gateway.kube.client import ApiError, Cluster
 from gateway.kube.discovery import View
+from gateway.kube.objects import rfc3339
 from gateway.kube.pods import DELETION_COST, DRAINING, Pod
 from gateway.kube.workloads import Workload
 
@@ -29,8 +31,8 @@ NAMED_COST = "-2000"
 """That of one which a lowered count shall cost, while other marked pods still have requests."""
 _TRIES = 4
 _UNMARKED = {DRAINING: None, DELETION_COST: None}
-_GONE = {404, 422}
-"""Of a pod: it does not exist, or another pod has its name now (the uid in a patch must be the object's)."""
+_OTHER_UID = re.compile("metadata.uid|uid mismatch|UID in precondition")
+"""How a server words that another pod has the name now: 422 of what can never change, as kube-apiserver does, or 409 of a precondition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +95,13 @@ class ClusterScaler:
         view = self._view()
         if view is None or view.workload is None:
             return Unknown(f"waiting: {self._missing()}")
-        workload, count = view.workload, self._count(view.workload)
-        live = [pod for pod in view.pods if not pod.terminating]
-        uids = {pod.uid for pod in live}
-        self._named &= uids
         self._begin_term()
+        uids = {pod.uid for pod in view.pods if not pod.terminating}
+        self._named &= uids
         self._ours &= uids
-        cost = self._cost(workload, live, count)
-        pods = tuple(_state(pod, workload) for pod in live if pod.uid not in cost)
-        return TargetState(count, pods, ordered=workload.ordered)
+        workload = view.workload
+        pods = tuple(_state(pod, workload) for pod in self._staying(view.pods, workload))
+        return TargetState(self._count(workload), pods, ordered=workload.ordered)
 
     def _begin_term(self) -> None:
         """What was marked before another led may have been named by it."""
@@ -114,15 +114,21 @@ class ClusterScaler:
             self._written = None
         return workload.replicas if self._written is None else self._written.replicas
 
+    def _staying(self, pods: Iterable[Pod], workload: Workload) -> list[Pod]:
+        """Those that the count has not cost; what it has is there for a little while until it is being deleted."""
+        live = [pod for pod in pods if not pod.terminating]
+        cost = self._cost(workload, live, self._count(workload))
+        return [pod for pod in live if pod.uid not in cost]
+
     def _cost(self, workload: Workload, live: list[Pod], count: int) -> set[str]:
-        """The marked pods that the count has cost already; a little while passes until they are being deleted."""
+        """The marked pods that the count has cost already."""
         marked = [pod for pod in live if pod.draining]
         if workload.ordered:
             return {pod.uid for pod in marked if (_ordinal(pod, workload) or 0) >= count}
-        # Those that were named; of what was marked elsewhere, as a ReplicaSet would choose: not ready, then the newest. A pod too
-        # many that nobody named may also be a rolling update's.
+        # Those that were named; of what was marked elsewhere, as a ReplicaSet chooses: not ready, then the lowest cost, then the newest.
+        # A pod too many that nobody named may also be a rolling update's.
         marked = [pod for pod in marked if pod.uid in self._named or pod.uid not in self._ours]
-        marked.sort(key=lambda pod: (pod.uid not in self._named, pod.ready, -pod.created))
+        marked.sort(key=lambda pod: (pod.uid not in self._named, pod.ready, pod.cost, -pod.created))
         return {pod.uid for pod in marked[: max(0, len(live) - count)]}
 
     # -- acting
@@ -130,10 +136,9 @@ class ClusterScaler:
     async def drain(self, uids: Collection[str]) -> None:
         with self._steady():
             await self._make_sure()
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             self._begin_term()
             self._ours.update(uids)
-            await self._annotate(self._pods(uids), {DRAINING: now, DELETION_COST: COST})
+            await self._annotate(self._pods(uids), {DRAINING: rfc3339(time.time()), DELETION_COST: COST})
 
     async def undrain(self, uids: Collection[str]) -> None:
         with self._steady():
@@ -158,9 +163,8 @@ class ClusterScaler:
         view = self._view()
         if view is None or view.workload is None:
             return self._annotate((), _UNMARKED)
-        live = [pod for pod in view.pods if not pod.terminating]
-        cost = self._cost(view.workload, live, self._count(view.workload))
-        return self._annotate([pod for pod in live if pod.draining and pod.uid not in cost], _UNMARKED)
+        marked = [pod for pod in self._staying(view.pods, view.workload) if pod.draining]
+        return self._annotate(marked, _UNMARKED)
 
     @contextmanager
     def _steady(self) -> Iterator[None]:
@@ -214,7 +218,7 @@ class ClusterScaler:
                 try:
                     await self._patch(pod.path, body)
                 except ApiError as error:
-                    if error.status not in _GONE:
+                    if not _gone(error):
                         raise
 
         done = await asyncio.gather(*(one(pod) for pod in pods), return_exceptions=True)
@@ -255,6 +259,11 @@ class ClusterScaler:
         if isinstance(there, Unknown):
             return f"<ClusterScaler {there.reason}>"
         return f"<ClusterScaler {self._workload()} replicas={there.replicas}>"
+
+
+def _gone(error: ApiError) -> bool:
+    """Whether a patch of a pod was refused since there is no such pod any more."""
+    return error.status == 404 or (error.status in {409, 422} and bool(_OTHER_UID.search(str(error))))
 
 
 def _state(pod: Pod, workload: Workload) -> PodState:

@@ -164,6 +164,8 @@ class Cluster:
             raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from error
         except TimeoutError as error:
             raise Unreachable(f"{self.url} did not answer within {timeout:g} s") from error
+        except ConfigException as error:
+            raise Unreachable(f"{self.url}: credentials cannot be renewed: {error}") from error
         except OSError as error:
             raise Unreachable(f"{self.url}: {error.strerror or error}") from error
 

@@ -2,7 +2,7 @@
 
 Lists are paged, and pages are gone through in turns of the loop; what a list shows no more is gone. A watch goes on from the last version seen, bookmarks
 included; when that is too old (410), everything is listed anew, and the copy stays as it was until then. Each watch is asked to end after half a minute, and one
-that has not ended by then has stalled silently. Whatever fails is tried again after growing, jittered pauses; the copy stays.
+that has not ended by then has stalled silently. Whatever fails, faults of our own included, is tried again after growing, jittered pauses; the copy stays.
 Objects are turned into small views at once; the Listener is told of each view that differs. Neighbour: `discovery`, its user.
 """
 
@@ -78,25 +78,34 @@ class ListWatch(Generic[T]):
                 if not self._version:
                     await self._list()
                 await self._watch()
-            except ClusterError as error:
+            except Exception as error:  # noqa: BLE001 (told below; one that ended this task would leave the copy to age unseen)
                 await self._failed(error)
 
-    async def _failed(self, error: ClusterError) -> None:
-        if isinstance(error, ApiError) and error.status == 410:
+    async def _failed(self, error: Exception) -> None:
+        expired = isinstance(error, ApiError) and error.status == 410
+        if expired or not isinstance(error, ClusterError):
+            # A watch that goes on would begin with the event that was too much, time and again; a list shows what is there by now.
             self._version = ""
-            if (
-                not self._failures
-            ):  # a list at once; one that is refused again and again is spaced out as any failure
-                self._failures = 1
-                return
-        elif str(error) != self.problem:
-            self.problem = str(error)
-            logger.warning("%s: %s; going on with what is known", self.path, error)
-            self._listener.settled()
+        if not expired:
+            self._note(error)
+        elif not self._failures:
+            # A list at once; one that is refused again and again is spaced out as any failure.
+            self._failures = 1
+            return
         pause = min(LAST_RETRY, FIRST_RETRY * 2**self._failures) * (0.5 + self._chance())
         self._failures = min(self._failures + 1, 10)
         asked = error.retry_after if isinstance(error, ApiError) else None
         await asyncio.sleep(max(pause, min(asked or 0.0, 60.0)))
+
+    def _note(self, error: Exception) -> None:
+        """Once for as long as it is the same. What is no failure of the cluster's is a fault of ours: where it arose is told as well."""
+        foreseen = isinstance(error, ClusterError)
+        problem = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        if problem != self.problem:
+            self.problem = problem
+            trace = None if foreseen else error
+            logger.warning("%s: %s; going on with what is known", self.path, problem, exc_info=trace)
+            self._listener.settled()
 
     # -- the two ways to learn
 

@@ -9,8 +9,8 @@ each pod 500 times as dear, nor 2,000 pods each Deployment.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
 
 Json = Mapping[str, Any]
 Label = tuple[str, str]
@@ -185,6 +185,11 @@ def key_of(item: Json) -> str:
 def epoch(time: str | None) -> float:
     """Seconds since 1970 of the API's RFC 3339 times; 0 when there is none."""
     return datetime.fromisoformat(time).timestamp() if time else 0.0
+
+
+def rfc3339(at: float, timespec: Literal["seconds", "microseconds"] = "seconds") -> str:
+    """The other way round; the API's type of a field, Time or MicroTime, says which `timespec` it has."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def condition(item: Json, kind: str) -> Json | None:

@@ -7,9 +7,9 @@ Neighbours: `workloads` (what is made of it), `watches` below, `discovery` above
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.kube.client import ApiError, ClusterError
 from gateway.kube.objects import Json, metadata
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gateway.kube.listwatch import ListWatch
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RETRY = 5.0
 """Seconds until a question that failed is asked again."""
@@ -86,7 +88,7 @@ class OwnerWatch:
         target = self._owner.target
         return workload_of(item, target.api_version, target.kind, f"{self._path}/{metadata(item)['name']}")
 
-    def changed(self, _name: str, _before: Any, now: Any) -> None:  # noqa: ANN401
+    def changed(self, _name: str, _before: object, now: Workload | Json | None) -> None:
         if now is None or isinstance(now, Workload):
             self._set(now)
         else:
@@ -98,7 +100,7 @@ class OwnerWatch:
 
     # -- kinds that only their scale explains
 
-    def _ask(self, question: Any) -> None:  # noqa: ANN401 (a coroutine)
+    def _ask(self, question: Coroutine[Any, Any, None]) -> None:
         if self._task is not None:
             self._task.cancel()
         self._task = asyncio.get_running_loop().create_task(question)
@@ -129,7 +131,7 @@ class OwnerWatch:
         scale = await self._until_answered(lambda: self._watches.cluster.get(f"{path}/scale"))
         self._set(workload_of_scale(item, scale, target.api_version, target.kind, path))
 
-    async def _until_answered(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401
+    async def _until_answered(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         while True:
             try:
                 answer = await question()

@@ -28,6 +28,7 @@ _HOPELESS = {
 _CRASH = "CrashLoopBackOff"
 _RESTARTS = 2
 """A first crash may be bad luck: a dependency that was a moment late."""
+_NUMBER = re.compile(r"-?[0-9]{1,10}")
 _ORDINAL = re.compile(r"-(\d+)$")
 
 
@@ -62,6 +63,8 @@ class Pod:
     terminating: bool
     """It is being deleted, or has ended."""
     created: float
+    cost: int
+    """Its deletion cost."""
     ordinal: int | None
     """The number at the end of the name of a StatefulSet's pod."""
     running: bool
@@ -95,6 +98,7 @@ def pod_of(item: Json) -> Pod:
         draining=DRAINING in annotations,
         terminating="deletionTimestamp" in meta or status.get("phase") in ("Succeeded", "Failed"),
         created=epoch(meta.get("creationTimestamp")),
+        cost=_cost(annotations.get(DELETION_COST, "")),
         ordinal=_ordinal(meta),
         running=bool(statuses) and all("running" in (one.get("state") or {}) for one in statuses),
         restarts=sum(one.get("restartCount", 0) for one in statuses),
@@ -102,6 +106,10 @@ def pod_of(item: Json) -> Pod:
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
     )
+
+
+def _cost(text: str) -> int:
+    return int(text) if _NUMBER.fullmatch(text) else 0
 
 
 def _ordinal(meta: Json) -> int | None:

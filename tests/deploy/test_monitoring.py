@@ -138,13 +138,14 @@ def test_what_operators_must_hear_of_has_an_alert() -> None:
     """By what it watches."""
     watched = {metric for alert in alerts() for metric in named(alert["expr"])}
     assert {
-        "tidegate_config_reloads_total",
+        "tidegate_config_last_reload_successful",
         "tidegate_certificate_expiry_seconds",
-        "tidegate_certificate_reloads_total",
+        "tidegate_certificate_last_reload_successful",
         "tidegate_early_ends_total",
         "tidegate_cold_starts_total",
         "tidegate_build_info",
         "tidegate_loop_lag_seconds_bucket",
+        "tidegate_autoscaler_leading",
         "tidegate_autoscaler_scaling_errors_total",
         "tidegate_autoscaler_desired_replicas",
         "tidegate_autoscaler_decisions_total",

@@ -15,14 +15,12 @@ OWN = {
     ("create", "leases.coordination.k8s.io", "tidegate", "*"),
     ("get", "leases.coordination.k8s.io", "tidegate", "tidegate-autoscaler"),
     ("update", "leases.coordination.k8s.io", "tidegate", "tidegate-autoscaler"),
-    ("get", "endpointslices.discovery.k8s.io", "tidegate", "*"),
     ("list", "endpointslices.discovery.k8s.io", "tidegate", "*"),
     ("watch", "endpointslices.discovery.k8s.io", "tidegate", "*"),
 }
 """In the installation's namespace."""
 
 TARGETS = {
-    ("get", "pods"),
     ("list", "pods"),
     ("watch", "pods"),
     ("patch", "pods"),
@@ -34,7 +32,6 @@ TARGETS = {
     ("list", "statefulsets.apps"),
     ("watch", "statefulsets.apps"),
     ("patch", "statefulsets.apps/scale"),
-    ("get", "endpointslices.discovery.k8s.io"),
     ("list", "endpointslices.discovery.k8s.io"),
     ("watch", "endpointslices.discovery.k8s.io"),
     ("create", "events"),
@@ -93,7 +90,7 @@ def test_a_custom_resource_needs_its_object_and_its_scale() -> None:
     """What the example adds to the table."""
     objects = build(DEPLOY / "examples/custom-resource")
     assert grants(objects) == {
-        *((verb, "rollouts.argoproj.io", "models", "*") for verb in ("get", "list", "watch")),
+        *((verb, "rollouts.argoproj.io", "models", "*") for verb in ("list", "watch")),
         *((verb, "rollouts.argoproj.io/scale", "models", "*") for verb in ("get", "patch")),
     }
 

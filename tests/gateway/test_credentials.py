@@ -141,7 +141,7 @@ class Kept:
 
     @property
     def failed(self) -> int:
-        return self.status.reloads["failed"]
+        return self.status.reloads.counts["failed"]
 
 
 @asynccontextmanager
@@ -163,7 +163,7 @@ async def test_what_is_taken_is_in_force(files: Files, caplog: pytest.LogCapture
         assert "ssl" in kept.keeper.options(1.0)
         assert kept.status.certificate == str(files.folder / "tls.crt")
         assert kept.status.not_after == END.timestamp()
-        assert kept.status.reloads == {"ok": 1, "failed": 0}
+        assert kept.status.reloads.counts == {"ok": 1, "failed": 0}
     assert "valid until 2031-01-01T00:00:00+00:00" in caplog.text
 
 
@@ -171,9 +171,9 @@ async def test_plain_http_has_nothing_to_keep(files: Files) -> None:
     """No options for the listener, no task, no attempt counted."""
     async with keeping(files.load(listener=False)) as kept:
         assert kept.keeper.options(1.0) == {}
-        assert kept.status.reloads == {"ok": 0, "failed": 0}
+        assert kept.status.reloads.counts == {"ok": 0, "failed": 0}
     async with keeping(files.load(listener=False, a=", tls: {ca: ca.crt}")) as kept:
-        assert (kept.status.certificate, kept.status.reloads["ok"]) == (None, 1)
+        assert (kept.status.certificate, kept.status.reloads.counts["ok"]) == (None, 1)
 
 
 async def test_an_expired_certificate_is_shown_and_warned_of(
@@ -220,16 +220,16 @@ async def test_bad_files_lose_nothing_and_are_told_of(
         await eventually(lambda: kept.failed > 0)
         assert kept.keeper.current is before
         assert kept.status.not_after == END.timestamp()
-        assert kept.status.last_reload is not None
-        assert not kept.status.last_reload.ok
-        assert kept.status.last_reload.problems[0].startswith("x.yaml:")
+        assert kept.status.reloads.last is not None
+        assert not kept.status.reloads.last.ok
+        assert kept.status.reloads.last.problems[0].startswith("x.yaml:")
         assert "the changed TLS files were not taken over; the last good ones stay in force" in caplog.text
         if (files.folder / "tls.crt").is_dir():
             (files.folder / "tls.crt").rmdir()
         files.authority.write(files.folder)
         files.issue(LATER)
         await eventually(lambda: kept.status.not_after == LATER.timestamp())
-        assert kept.status.last_reload.ok
+        assert kept.status.reloads.last.ok
 
 
 async def test_a_certificate_may_come_a_moment_before_its_key(

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
 from gateway.metrics import SLICE, GatewayCollector, Sources, render
-from gateway.state import TlsStatus
+from gateway.state import Reloads, TlsStatus
 from gateway.stats import Histogram, Traffic
 
 Labels = dict[str, str]
@@ -22,7 +22,8 @@ class World:
     def __init__(self) -> None:
         self.backends: dict[str, Backend] = {}
         self.unrouted = Traffic("", "")
-        self.reloads = {"ok": 1, "failed": 0}
+        self.reloads = Reloads()
+        self.reloads.took_over(1_700_000_000.0)
         self.lag = Histogram((0.001, 0.01))
         self.connections = 0
         self.tls = TlsStatus()
@@ -207,7 +208,9 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_retry_budget_exhausted": "counter",
         "tidegate_endpoints": "gauge",
         "tidegate_config_reloads": "counter",
+        "tidegate_config_last_reload_successful": "gauge",
         "tidegate_certificate_reloads": "counter",
+        "tidegate_certificate_last_reload_successful": "gauge",
         "tidegate_certificate_expiry_seconds": "gauge",
         "tidegate_connections": "gauge",
         "tidegate_connections_refused": "counter",
@@ -215,6 +218,18 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_loop_lag_seconds": "histogram",
         "tidegate_build_info": "gauge",
     }
+
+
+async def test_a_configuration_that_was_refused_is_seen_until_one_is_taken_over() -> None:
+    """However long ago that was; before the first attempt there is nothing to tell."""
+    world = World()
+    values = [await world.value("tidegate_config_last_reload_successful")]
+    world.reloads.refused(["no"], 1_700_000_001.0)
+    values.append(await world.value("tidegate_config_last_reload_successful"))
+    world.reloads.took_over(1_700_000_002.0)
+    values.append(await world.value("tidegate_config_last_reload_successful"))
+    assert values == [1, 0, 1]
+    assert await world.value("tidegate_certificate_last_reload_successful") is None
 
 
 async def test_the_end_of_the_certificate_is_there_to_alert_on() -> None:

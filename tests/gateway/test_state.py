@@ -81,7 +81,7 @@ def test_a_refused_reload_leaves_the_last_good_one_in_force() -> None:
     )
     told.refused(["config/demo.yaml:3 routes[0]: no"], 1_700_000_060.5)
     assert told.not_ready is None
-    assert told.reloads == {"ok": 1, "failed": 1}
+    assert told.reloads.counts == {"ok": 1, "failed": 1}
     read = state(told, backends)
     assert [each["name"] for each in read["routes"]] == ["iris"]
     assert read["config"] == {
@@ -120,7 +120,7 @@ def test_the_state_tells_of_the_certificate_and_of_a_change_that_was_not_taken_o
             "problems": ["config/demo.yaml:3 tls.key: no"],
         },
     }
-    assert told.tls.reloads == {"ok": 1, "failed": 1}
+    assert told.tls.reloads.counts == {"ok": 1, "failed": 1}
 
 
 # -- /v1/state

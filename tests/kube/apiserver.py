@@ -5,7 +5,8 @@
         client = Client(api.url, api.admin_token)
 
 A request goes: faults, who asks (`identity`), may it (`rbac`), what for (`paths`), done (`verbs`, or `watching`). The state is `store`'s, what a cluster's
-controllers make of it `controllers`'. What service accounts were allowed is kept in `requests`, so that a test can compare it with their roles.
+controllers make of it `controllers`'. What service accounts were allowed is kept in `requests`, what anybody was refused in `refusals`, so that a
+test can compare it with their roles.
 
 By hand: `python -m tests.kube.apiserver --port 6443 --kubeconfig FILE`. Two of its faults are signals there: SIGUSR1 has it away, the next one
 back; SIGUSR2 ends all watches, which find their version too old when they come again.
@@ -61,7 +62,7 @@ _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 class Recorded(NamedTuple):
-    """A request that a service account was allowed to make."""
+    """A request that somebody made."""
 
     user: str
     verb: str
@@ -88,6 +89,8 @@ class ApiServer:
         self.store.admission.append(self.admission)
         self.tokens = Tokens(self.store)
         self.requests: list[Recorded] = []
+        self.refusals: list[Recorded] = []
+        """Anybody's."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """Requests of anybody that came, by (verb, resource)."""
         lists = Lists(self.store)
@@ -244,10 +247,15 @@ class ApiServer:
     def _authorize(self, user: User, target: Target) -> None:
         if target.group == "authorization.k8s.io":
             return
-        rbac.authorize(self.store, user, target)
+        place = target.group, target.full_resource, target.namespace, target.name
+        record = Recorded(user.name, target.verb, *place)
+        try:
+            rbac.authorize(self.store, user, target)
+        except ApiError:
+            self.refusals.append(record)
+            raise
         if user.is_service_account:
-            place = target.group, target.full_resource, target.namespace, target.name
-            self.requests.append(Recorded(user.name, target.verb, *place))
+            self.requests.append(record)
 
     # Life
 

@@ -42,7 +42,7 @@ async def test_nobody_gets_nothing(api: ApiServer) -> None:
 
 
 async def test_a_service_account_may_what_its_roles_say(api: ApiServer, plain: Plain) -> None:
-    """And what it was allowed is recorded, in the words of a role."""
+    """And what it was allowed is recorded, and what not, in the words of a role."""
     await api.apply(ROLES)
     await api.apply([config_map("mine"), config_map("other"), deployment("web", 0)])
     plain.user = READER
@@ -59,6 +59,10 @@ async def test_a_service_account_may_what_its_roles_say(api: ApiServer, plain: P
     assert api.requests == [
         Recorded(READER, "get", "", "configmaps", "default", "mine"),
         Recorded(READER, "patch", "apps", "deployments/scale", "default", "web"),
+    ]
+    assert api.refusals == [
+        Recorded(READER, "get", "", "configmaps", "default", "other"),
+        Recorded(READER, "list", "", "configmaps", "default", ""),
     ]
 
 

@@ -133,6 +133,21 @@ async def test_objects_are_made_and_changed_by_a_real_client(api: ApiServer, kub
     )
 
 
+async def test_a_uid_holds_a_write_to_one_object(api: ApiServer, plain: Plain) -> None:
+    """Of a PUT it is a precondition; of a PATCH a field that never changes. A missing object is missing, whatever the uid."""
+    [record] = await api.apply(config_map("a"))
+    meta = {"name": "a", "namespace": "default", "uid": "another"}
+    put, conflict = await plain.ask("PUT", f"{MAPS}/a", {"metadata": meta})
+    patched, invalid = await plain.ask("PATCH", f"{MAPS}/a", {"metadata": {"uid": "another"}}, MERGE)
+    assert (put, conflict["reason"], patched) == (409, "Conflict", 422)
+    assert invalid["message"] == (
+        'ConfigMap "a" is invalid: metadata.uid: Invalid value: "another": field is immutable'
+    )
+    own = {"metadata": {"uid": record.obj["metadata"]["uid"], "labels": {"a": "b"}}}
+    assert (await plain.ask("PATCH", f"{MAPS}/a", own, MERGE))[0] == 200
+    assert (await plain.ask("PATCH", f"{MAPS}/b", own, MERGE))[0] == 404
+
+
 async def test_conflicts_reach_a_real_client(kube: client.ApiClient) -> None:
     """409 with the Status in the body, for a stale PUT as for a stale PATCH."""
     core = client.CoreV1Api(kube)

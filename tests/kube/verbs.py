@@ -141,6 +141,11 @@ class Verbs:
         for field in ("name", "namespace"):
             if obj["metadata"].get(field) != record.obj["metadata"].get(field):
                 raise errors.bad_request(f"the {field} of the object does not match the {field} on the URL")
+        uid = obj["metadata"].get("uid")
+        if uid and uid != record.obj["metadata"]["uid"]:
+            # An update's uid is a precondition (409); a patch is applied first, and what comes of it validated.
+            why = f'Invalid value: "{uid}": field is immutable'
+            raise errors.invalid(resource, target.name, "metadata.uid", why)
         return 200, self._store.replace(resource, obj, target.subresource, dry_run=asked.dry_run).body
 
     def _delete(self, resource: Resource, asked: Asked) -> bytes:

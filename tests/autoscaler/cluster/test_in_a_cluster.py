@@ -324,24 +324,3 @@ async def test_a_service_of_gateways_needs_the_cluster_too(
     config = load(path)
     with pytest.raises(ConfigError, match=r"autoscaler\.gateways: no credentials"):
         await Autoscaler(config).connect(config)
-
-
-async def test_no_right_is_asked_for_beyond_what_deploy_gives(scene: Scene) -> None:
-    """What was allowed is what was used; a refusal would be an error."""
-    await scene.api.apply(deployment("iris", 2))
-    async with scene.started(scene.config(IRIS, min=2, max=2)) as autoscaler:
-        await eventually(lambda: scene.ready() == 2)
-        await autoscaler.reload(scene.config(IRIS, max=1))
-        await eventually(lambda: scene.replicas() == 1)
-        await eventually(scene.events)
-        assert autoscaler.controller.targets["iris"].errors == 0
-    used = {(request.verb, request.resource) for request in scene.api.requests if request.user == ACCOUNT}
-    assert {
-        ("create", "leases"),
-        ("get", "leases"),
-        ("update", "leases"),
-        ("patch", "pods"),
-        ("patch", "deployments/scale"),
-        ("get", "deployments"),
-        ("create", "events"),
-    } <= used

@@ -103,6 +103,22 @@ async def test_without_the_api_server_nobody_leads(caplog: pytest.LogCaptureFixt
     ]
 
 
+async def test_a_fault_of_our_own_does_not_end_the_election(caplog: pytest.LogCaptureFixture) -> None:
+    """As a Lease of a form that nobody foresaw: told once with its traceback; once it can be read, it is taken."""
+    cluster = FakeCluster()
+    made = lease(cluster)
+    cluster.put(PATH, {"metadata": {}, "spec": {"leaseDurationSeconds": "soon"}})
+    async with started(made):
+        await asyncio.sleep(5)
+        assert not made.leads()
+        (told,) = caplog.records
+        assert "ValueError" in told.message
+        assert told.exc_info
+        cluster.put(PATH, {"metadata": {}, "spec": {}})
+        await asyncio.sleep(5)
+        assert made.leads()
+
+
 async def test_a_short_absence_is_news_though_leadership_stays() -> None:
     """What failed meanwhile need not wait for its pause."""
     cluster, news = FakeCluster(), []  # type: ignore[var-annotated]

@@ -129,11 +129,36 @@ async def test_a_pod_that_is_gone_needs_no_mark() -> None:
     assert DRAINING in stage.annotations("iris-2")
 
 
-async def test_other_refusals_of_a_mark_are_errors() -> None:
+@pytest.mark.parametrize(
+    "why",
+    [
+        "Precondition failed: UID in precondition: a, UID in object meta: b",
+        "uid mismatch: the provided object specified uid a, and no existing object was found",
+    ],
+)
+async def test_another_pod_of_the_name_may_also_be_told_as_a_conflict(why: str) -> None:
+    """By servers that take the uid for a precondition."""
+    stage = three()
+    message = f'Operation cannot be fulfilled on pods "iris-0": {why}'
+    stage.cluster.answers = [None, ApiError(409, "Conflict", message)]
+    await scaler(stage).drain(uids(0, 1))
+    assert DRAINING in stage.annotations("iris-1")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ApiError(403, "Forbidden", "pods is forbidden"),
+        ApiError(422, "Invalid", 'Pod "iris-0" is invalid: metadata.annotations: Too long'),
+        CONFLICT,
+    ],
+    ids=lambda refusal: str(refusal.status),
+)
+async def test_other_refusals_of_a_mark_are_errors(refusal: ApiError) -> None:
     """After all the others were tried."""
     stage = three()
-    stage.cluster.answers = [None, ApiError(403, "Forbidden", "pods is forbidden")]
-    with pytest.raises(ApiError, match="pods is forbidden"):
+    stage.cluster.answers = [None, refusal]
+    with pytest.raises(ApiError, match=str(refusal)):
         await scaler(stage).drain(uids(0, 1))
     assert DRAINING in stage.annotations("iris-1")
 
@@ -276,6 +301,17 @@ async def test_of_what_a_former_leader_marked_the_surplus_is_left_out() -> None:
     stage.set_by_hand(2)
     stage.see()
     assert seen(scaler(stage)) == (2, ["0", "1"])
+
+
+async def test_a_pod_that_a_former_leader_named_is_known_by_its_cost() -> None:
+    """Though another of its marked ones is newer."""
+    stage = three()
+    for number, cost in ((0, "-2000"), (2, "-1000")):
+        marks = {DRAINING: "x", COST: cost}
+        stage.cluster.objects[f"{PODS}/iris-{number}"]["metadata"]["annotations"] = marks
+    stage.set_by_hand(2)
+    stage.see()
+    assert seen(scaler(stage)) == (2, ["1", "2"])
 
 
 async def test_the_pods_that_may_end_are_told_apart_from_those_that_may_not() -> None:

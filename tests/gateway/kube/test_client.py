@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kubernetes_asyncio.config import ConfigException
 
 from gateway.kube import client
 from gateway.kube.client import ApiError, Cluster, NoClusterError, Unreachable
@@ -161,6 +162,19 @@ async def test_a_pod_has_a_service_account(tmp_path: Path, monkeypatch: pytest.M
         assert (await cluster.get(PODS))["items"] == []
         assert cluster.namespace == "tidegate"
         await cluster.close()
+
+
+async def test_a_token_that_cannot_be_renewed_is_a_failure_as_any(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file that is empty for a moment: whoever asked tries again."""
+
+    def renew(_configuration: object) -> None:
+        raise ConfigException("Token file exists but empty.")
+
+    monkeypatch.setattr(cluster._configuration, "refresh_api_key_hook", renew)
+    with pytest.raises(Unreachable, match=r"credentials cannot be renewed: Token file exists but empty\."):
+        await cluster.get(PODS)
 
 
 async def test_a_proxy_is_used_where_it_is_named(

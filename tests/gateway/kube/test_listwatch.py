@@ -222,6 +222,34 @@ async def test_a_watch_that_says_nothing_is_found_out(
     task.cancel()
 
 
+@pytest.mark.parametrize("known", [0, 1], ids=["in a list", "in a watch"])
+async def test_a_fault_of_our_own_ends_nothing(
+    api: ApiServer, cluster: Cluster, told: Told, caplog: pytest.LogCaptureFixture, known: int
+) -> None:
+    """As an object of a form that nobody foresaw: it is told with its traceback, once, and tried again for as long as it is there."""
+
+    def strict(item: Json) -> str:
+        data: str = item["data"]["value"]
+        return data
+
+    found = ListWatch(cluster, PATH, strict, told)
+    await api.apply([secret("a", "1")] * known)
+    task = asyncio.create_task(found.run())
+    await eventually(lambda: found.synced and api.faults.watches)
+    await api.apply({**secret("b", "1"), "data": {}})
+    if not known:
+        api.faults.cut_watches()
+        api.faults.compact()
+    await eventually(lambda: found._failures > 2)
+    assert found.problem == "KeyError: 'value'"
+    said = [record for record in caplog.records if "KeyError" in record.message]
+    assert len(said) == 1
+    assert said[0].exc_info
+    await api.apply(secret("b", "2"))
+    await eventually(lambda: found.items.get("b") == "2" and not found.problem)
+    task.cancel()
+
+
 async def test_a_server_that_is_busy_is_left_alone_for_as_long_as_it_asks(
     api: ApiServer, cluster: Cluster, told: Told
 ) -> None:

@@ -1,5 +1,7 @@
 """Selectors in both forms, and finding those that choose an object."""
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from gateway.kube.objects import (
     condition,
     epoch,
     parse_selector,
+    rfc3339,
     selector_of,
 )
 
@@ -148,6 +151,17 @@ def test_objects_are_found_by_the_label_that_fewest_have() -> None:
     assert labelled.find(parse_selector("app=model,name in (m1,m4)")) == {"pod-2", "pod-3", "pod-8", "pod-9"}
     assert labelled.find(parse_selector("app=other")) == set()
     assert labelled.find(parse_selector("app!=model")) is None
+
+
+@pytest.mark.parametrize(
+    ("timespec", "text"),
+    [("seconds", "1970-01-01T00:01:00Z"), ("microseconds", "1970-01-01T00:01:00.500000Z")],
+)
+def test_times_are_written_as_the_api_has_them(
+    timespec: Literal["seconds", "microseconds"], text: str
+) -> None:
+    """A Time to the second, a MicroTime with all of its six digits."""
+    assert rfc3339(60.5, timespec) == text
 
 
 def test_times_and_conditions_are_read() -> None:

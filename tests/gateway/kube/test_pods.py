@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.kube.pods import DRAINING, HttpCheck, Pod, pod_of
+from gateway.kube.pods import DELETION_COST, DRAINING, HttpCheck, Pod, pod_of
 
 
 def item(
@@ -39,6 +39,13 @@ def waiting(
 
 def probed(probe: dict[str, Any], **container: Any) -> Pod:
     return pod_of(item(spec={"containers": [{"name": "c", "readinessProbe": probe, **container}]}))
+
+
+@pytest.mark.parametrize(("text", "cost"), [("-1000", -1000), ("7", 7), ("cheap", 0), ("", 0), ("1e3", 0)])
+def test_a_deletion_cost_is_a_number_or_nothing(text: str, cost: int) -> None:
+    """As a ReplicaSet reads it."""
+    assert pod_of(item(meta={"annotations": {DELETION_COST: text}})).cost == cost
+    assert pod_of(item()).cost == 0
 
 
 def test_a_pod_is_read_as_it_stands() -> None:

@@ -11,7 +11,7 @@ from gateway.kube.pods import HttpCheck, Pod
 from gateway.kube.readiness import Readiness
 from tests.eventually import eventually
 
-POD = Pod("u", "iris-1", "n", (), "127.0.0.1", False, False, False, 0.0, None, True, 0, (), None, None)
+POD = Pod("u", "iris-1", "n", (), "127.0.0.1", False, False, False, 0.0, 0, None, True, 0, (), None, None)
 
 
 class Model:

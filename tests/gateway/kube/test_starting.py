@@ -10,7 +10,7 @@ from gateway.kube.starting import Outlook, Starts
 from gateway.kube.workloads import Workload
 
 IMAGE = ("ImagePullBackOff", "no such image")
-POD = Pod("a", "pod-a", "n", (), None, False, False, False, 0.0, None, False, 0, None, None, None)
+POD = Pod("a", "pod-a", "n", (), None, False, False, False, 0.0, 0, None, False, 0, None, None, None)
 STUCK = replace(POD, stuck=IMAGE)
 WORKLOAD = Workload("apps/v1", "Deployment", "n", "iris", "u", "p", "1", 1, parse_selector("app=iris"))
 TOLD = "pod pod-a: ImagePullBackOff: no such image"
