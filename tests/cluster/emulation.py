@@ -58,21 +58,32 @@ class Emulation:
 
         def take(event: Event) -> None:
             record = event.record
-            of_it = record.resource.plural == "deployments" and record.key[1] == name
-            if of_it and (count := record.obj["spec"]["replicas"]) != counts[-1]:
+            if record.key[1] == name and (count := record.obj["spec"]["replicas"]) != counts[-1]:
                 counts.append(count)
 
-        self.server.store.listeners.append(take)
+        self._listen("deployments", take)
         return counts
 
     def when_marked(self, told: Callable[[Object], object]) -> None:
         """Call with each pod in the moment in which it is marked as draining, before anybody else hears of it."""
 
         def take(event: Event) -> None:
-            if event.record.resource.plural == "pods" and event.type == "MODIFIED":
-                before = event.previous is not None and DRAINING in _annotations(event.previous.obj)
-                if not before and DRAINING in _annotations(event.record.obj):
-                    told(event.record.obj)
+            before = event.previous is not None and DRAINING in _annotations(event.previous.obj)
+            if not before and DRAINING in _annotations(event.record.obj):
+                told(event.record.obj)
+
+        self._listen("pods", take)
+
+    def when_held(self, told: Callable[[str], object]) -> None:
+        """Call with the holder of the Lease, in the moment in which it is written."""
+        self._listen("leases", lambda event: told(event.record.obj["spec"].get("holderIdentity") or ""))
+
+    def _listen(self, plural: str, told: Callable[[Event], object]) -> None:
+        namespace = self.installation.namespace
+
+        def take(event: Event) -> None:
+            if (event.record.resource.plural, event.record.key[0]) == (plural, namespace):
+                told(event)
 
         self.server.store.listeners.append(take)
 
