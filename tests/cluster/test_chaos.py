@@ -19,6 +19,8 @@ Object = dict[str, Any]
 SCALE = ("patch", "deployments/scale")
 NOTICED = WATCH * (1 + _SPREAD) + _LATE
 """Seconds within which a list-watch finds out that its watch has stalled."""
+HELD_UP = 25.0
+"""Seconds for which an API server holds a write up: longer than its leader leads."""
 ENDED = 15.0
 """Seconds, and some, within which a count follows what its pods have to do."""
 
@@ -89,7 +91,7 @@ async def test_a_leader_that_hung_wakes_up_behind_another(emulation: Emulation) 
         async with loaded(url, 1) as load:
             await installation.until(lambda: ready_pods(installation, 1))
             begun, counts = front.counts[SCALE], emulation.watch_counts()
-            front.faults.delay(25, times=1, verb="patch", resource="deployments/scale")
+            front.faults.delay(HELD_UP, times=1, verb="patch", resource="deployments/scale")
             load.want(16)
             await installation.until(lambda: true(front.counts[SCALE] > begun))
             emulation.signal(first, signal.SIGSTOP)
@@ -118,6 +120,35 @@ async def test_a_leader_that_hung_wakes_up_behind_another(emulation: Emulation) 
         await installation.until(lambda: replicas_are(installation, 0))
     assert load.failed == {}, load.details[:3]
     assert max(counts) == 5
+
+
+async def test_what_a_hung_leader_has_under_way_does_not_come_through_later(emulation: Emulation) -> None:
+    """The next one has taken the marks back by then, and the count is the one that it was: nothing but its time tells that it is too late."""
+    installation, front = emulation.installation, emulation.front
+    await installation.model()
+    await installation.configure({"iris-v1": backend()}, route(iris_v1=1))
+    url = await installation.start()
+    first, loop = await installation.leader(), asyncio.get_running_loop()
+    async with ApiServer.running(beside=emulation.server) as other:
+        await installation.autoscaler("standby", other.url)
+        async with loaded(url, 16) as load:
+            await installation.until(lambda: ready_pods(installation, 5))
+            begun, counts = front.counts[SCALE], emulation.watch_counts()
+            front.faults.delay(HELD_UP, times=1, verb="patch", resource="deployments/scale")
+            load.want(1)
+            await installation.until(lambda: true(front.counts[SCALE] > begun))
+            emulation.signal(first, signal.SIGSTOP)
+            comes_through = loop.time() + HELD_UP
+            load.want(16)
+            await installation.until(lambda: _other_leader(emulation, first), within=17)
+            await installation.until(lambda: _all_unmarked(emulation, 5))
+            await asyncio.sleep(comes_through + 1 - loop.time())
+            assert counts == [5]
+            emulation.signal(first, signal.SIGCONT)
+            load.want(1)
+            await installation.until(lambda: replicas_are(installation, 1))
+        await installation.until(lambda: replicas_are(installation, 0))
+    assert load.failed == {}, load.details[:3]
 
 
 @pytest.mark.parametrize("again", [pytest.param(False, id="once"), pytest.param(True, id="again")])
@@ -201,6 +232,10 @@ async def _unmarked(emulation: Emulation) -> list[Object]:
     """Pods of the model that stay."""
     pods = await emulation.installation.pods("iris-v1")
     return [pod for pod in pods if DRAINING not in (pod["metadata"].get("annotations") or {})]
+
+
+async def _all_unmarked(emulation: Emulation, count: int) -> bool:
+    return len(await _unmarked(emulation)) == count
 
 
 async def _answered(emulation: Emulation, load: Load, more: int) -> None:

@@ -241,7 +241,7 @@ class ApiServer:
             raise no_such_path()
         target = parse(request.method, path, request.query)
         self.counts[target.verb, target.full_resource] += 1
-        await self.faults.meet(target)
+        await self._meet_faults(target, request.query.get("timeout", ""))
         self._authorize(user, target)
         if target.verb == "watch":
             resource = self.store.registry.at(target.group, target.version, target.plural)
@@ -249,6 +249,16 @@ class ApiServer:
             return await stream(request, self._history, self.faults, resource, chosen)
         asked = Asked(user, target, request.query, request.content_type, await request.read())
         return _json(*self._verbs.answer(asked))
+
+    async def _meet_faults(self, target: Target, within: str) -> None:
+        """A request may say, as `2.5s`, after how long it is to be given up, whether its client still waits or not."""
+        try:
+            async with asyncio.timeout(float(within.removesuffix("s")) if within else None):
+                await self.faults.meet(target)
+        except TimeoutError:
+            raise ApiError(
+                504, "Timeout", "Timeout: request did not complete within the allotted timeout"
+            ) from None
 
     def _authorize(self, user: User, target: Target) -> None:
         if target.group == "authorization.k8s.io":
