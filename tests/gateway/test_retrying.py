@@ -233,7 +233,7 @@ async def test_a_dying_pods_slot_is_not_the_next_ones(answered: bytes, idle: int
     await settle()
     assert (len(world.pod.connections), world.backend.breaker.queued) == (opened, 1)
     assert world.suspects == [world.endpoint(world.pod)]
-    world.gateway.trust(world.backend, world.endpoint(world.pod))
+    world.probe()
     await settle()
     world.pod.last.say(OK)
     assert waiting.answer(b"POST").status == 200
