@@ -243,7 +243,8 @@ class _Pods:
         workload = self._owner.workload
         if workload is None or not self._space.synced:
             return None, None
-        pods = tuple(sorted(self.pods.values(), key=lambda pod: (pod.created, pod.name)))
+        own = (pod for pod in self.pods.values() if workload.owns(pod.controller))
+        pods = tuple(sorted(own, key=lambda pod: (pod.created, pod.name)))
         there = [pod for pod in pods if not pod.terminating]
         outlook: Outlook = self._starts.judge(there, workload, [pod.uid for pod in there if pod.ready], now)
         return View(workload, pods, outlook.cannot_start, outlook.pending), outlook.again_in

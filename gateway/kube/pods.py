@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.kube.objects import Json, condition, epoch, metadata
+from gateway.kube.objects import Controller, Json, condition, controller_of, epoch, metadata
 
 DRAINING = "tidegate.dev/draining"
 """The annotation of a pod that shall get nothing new and finish what it has; its value is the time of the mark."""
@@ -73,6 +73,7 @@ class Pod:
     """Why a container does not come up, and the message, when waiting will hardly help."""
     unschedulable: str | None
     """Why no node takes it."""
+    controller: Controller | None = None
 
     @property
     def path(self) -> str:
@@ -101,6 +102,7 @@ def pod_of(item: Json) -> Pod:
         checks=_checks(spec),
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
+        controller=controller_of(item),
     )
 
 

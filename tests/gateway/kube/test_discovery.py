@@ -233,3 +233,18 @@ async def test_two_namespaces_have_watches_of_their_own(api: ApiServer, looker: 
     looker.follow("a", IRIS)
     looker.follow("b", ScaleTarget("apps/v1", "Deployment", "iris", "default", PORT))
     await eventually(lambda: len(api.faults.watches) == 4)
+
+
+async def test_pods_of_another_owner_are_left_alone_though_the_selector_chooses_them(
+    api: ApiServer, looker: Looker
+) -> None:
+    """As those of a canary that has all labels of the stable one and one more: the controllers keep them apart, too."""
+    canary = deployment("iris-canary", 1)
+    canary["spec"]["selector"]["matchLabels"] = {"app": "iris", "track": "canary"}
+    canary["spec"]["template"]["metadata"]["labels"] = {"app": "iris", "track": "canary"}
+    await api.apply([deployment("iris", 2), canary])
+    looker.follow("iris", IRIS)
+    looker.follow("canary", ScaleTarget("apps/v1", "Deployment", "iris-canary", "models", PORT))
+    await eventually(lambda: looker.ready == 2 and looker.pods("canary"))
+    assert all("canary" not in name for name in looker.pods())
+    assert all("canary" in name for name in looker.pods("canary"))
