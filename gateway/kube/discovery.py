@@ -50,12 +50,18 @@ class _Followed:
     follower: "_Pods | _Slices"
     view: View | None = None
     missing: str = ""
+    began: bool = False
+    """It was told of once."""
     again: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
         if self.again is not None:
             self.again.cancel()
             self.again = None
+
+    def stop(self) -> None:
+        self.cancel()
+        self.follower.stop()
 
 
 class Discovery:
@@ -73,26 +79,30 @@ class Discovery:
     # -- what is followed
 
     def follow(self, name: str, target: ClusterTarget, told: Callable[[], None]) -> None:
-        """Call `told` when the view of `target` has changed, from now on; before, what was followed under `name` is forgotten."""
+        """Call `told` when the view of `target` has changed, from now on; what was followed under `name` is forgotten.
+
+        What others have had watched already is in the view at once, and told soon.
+        """
         known = self._followed.get(name)
         if known is not None and known.target == target:
             known.told = told
             return
-        self.forget(name)
         namespace = target.namespace or self.cluster.namespace
         follower: _Pods | _Slices
         if isinstance(target, ServiceTarget):
             follower = _Slices(self._watches, namespace, target, lambda: self._mark(name))
         else:
             follower = _Pods(self._watches, self._space(namespace), target, lambda: self._mark(name))
-        self._followed[name] = _Followed(target, namespace, told, follower)
+        followed = self._followed[name] = _Followed(target, namespace, told, follower)
+        if known is not None:
+            known.stop()  # only now: a watch that both need goes on, with all that it knows
+        self._see(name, followed)
         self._mark(name)
 
     def forget(self, name: str) -> None:
         followed = self._followed.pop(name, None)
         if followed is not None:
-            followed.cancel()
-            followed.follower.stop()
+            followed.stop()
 
     async def stop(self) -> None:
         for name in list(self._followed):
@@ -138,16 +148,20 @@ class Discovery:
 
     def _update(self, name: str) -> None:
         followed = self._followed.get(name)
-        if followed is None:
-            return
+        if followed is not None and (self._see(name, followed) or not followed.began):
+            followed.began = True
+            followed.told()
+
+    def _see(self, name: str, followed: _Followed) -> bool:
+        """Whether it is another view than before."""
         followed.cancel()
         view, again_in = followed.follower.look(self._loop.time())
         if again_in is not None:
             followed.again = self._loop.call_later(again_in, self._mark, name)
         missing = "" if view else followed.follower.missing()
-        if (view, missing) != (followed.view, followed.missing):
-            followed.view, followed.missing = view, missing
-            followed.told()
+        differs = (view, missing) != (followed.view, followed.missing)
+        followed.view, followed.missing = view, missing
+        return differs
 
     def __repr__(self) -> str:
         return f"<Discovery of {len(self._followed)} targets, {self._watches}>"
