@@ -14,7 +14,7 @@ from gateway.kube.client import Cluster
 from gateway.kube.objects import Index, Labelled, Selector
 from gateway.kube.owners import Owner, OwnerWatch
 from gateway.kube.pods import Pod, pod_of
-from gateway.kube.slices import Slice, slice_of
+from gateway.kube.slices import Slice, lack_of, slice_of
 from gateway.kube.starting import Outlook, Starts
 from gateway.kube.watches import Watches
 from gateway.kube.workloads import Workload
@@ -261,7 +261,8 @@ class _Pods:
         pods = tuple(sorted(own, key=lambda pod: (pod.created, pod.name)))
         there = [pod for pod in pods if not pod.terminating]
         outlook: Outlook = self._starts.judge(there, workload, [pod.uid for pod in there if pod.ready], now)
-        return View(workload, pods, outlook.cannot_start, outlook.pending), outlook.again_in
+        pending = outlook.pending or _unfindable(workload)
+        return View(workload, pods, outlook.cannot_start, pending), outlook.again_in
 
     def missing(self) -> str:
         return self._owner.missing() or self._space.problem
@@ -274,6 +275,12 @@ class _Pods:
         return f"<Pods of {self._owner}: {len(self.pods)}>"
 
 
+def _unfindable(workload: Workload) -> str | None:
+    if workload.selector.requirements:
+        return None
+    return f"{workload}: its scale names no selector (status.selector), so that its pods cannot be found"
+
+
 class _Slices:
     """Follows a Service's EndpointSlices."""
 
@@ -283,6 +290,7 @@ class _Slices:
         self.settled = changed
         self._watches = watches
         self._target = target
+        self._name = target.named(namespace)
         self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         self._watch = watches.add(self._path, slice_of, self)
 
@@ -291,8 +299,11 @@ class _Slices:
             self.settled()
 
     def look(self, _now: float) -> tuple[View | None, float | None]:
+        if not self._watch.synced:
+            return None, None
         slices = tuple(one for one in self._watch.items.values() if one.service == self._target.name)
-        return (View(slices=slices), None) if self._watch.synced else (None, None)
+        lack = lack_of(slices, self._target.port)
+        return View(slices=slices, pending=lack and f"{self._name} {lack}"), None
 
     def missing(self) -> str:
         return self._watch.problem

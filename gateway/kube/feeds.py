@@ -66,7 +66,7 @@ class ClusterFeeds:
         elif isinstance(fed.target, ScaleTarget):
             self._publish_pods(fed.feed, fed.target.port, fed.readiness, view)
         else:
-            fed.feed.publish(endpoints_of(view.slices, fed.target.port))
+            fed.feed.publish(endpoints_of(view.slices, fed.target.port), pending=view.pending)
 
     @staticmethod
     def _publish_pods(feed: Feed, port: int, readiness: Readiness, view: View) -> None:

@@ -164,3 +164,16 @@ async def test_a_pod_that_answers_is_ready_before_the_kubelet_says_so(
     healthy.set()
     await eventually(lambda: feed.latest.pods[0].ready)
     await runner.cleanup()
+
+
+async def test_what_a_service_lacks_is_published(api: ApiServer, feeds: ClusterFeeds, feed: Feed) -> None:
+    """For those who wait."""
+    feeds.put("iris", ServiceTarget("iris", "models", "htpp"), feed)
+    await eventually(
+        lambda: (feed.latest.pending or "").startswith("service models/iris has no EndpointSlices")
+    )
+    await api.apply([deployment("iris", 1), service("iris")])
+    lack = f"service models/iris has no port htpp, but http ({PORT})"
+    await eventually(lambda: feed.latest.pending == lack)
+    feeds.put("iris", ServiceTarget("iris", "models", "http"), feed)
+    await eventually(lambda: feed.latest.pods and feed.latest.pending is None)
