@@ -73,6 +73,8 @@ class ListWatch(Generic[T]):
         self._listener = listener
         self._chance = chance
         self._version = ""
+        self._unreadable: set[str] = set()
+        """Objects that are not what they should be, as was said."""
         self._failures = 0
         self._refused = False
         """The last watch was not even begun."""
@@ -181,13 +183,23 @@ class ListWatch(Generic[T]):
     # -- the copy
 
     def _put(self, item: Json) -> None:
-        name, now = key_of(item), self._view(item)
+        name = key_of(item)
+        try:
+            now = self._view(item)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if name not in self._unreadable:
+                self._unreadable.add(name)
+                text = "%s/%s cannot be read, and is taken to be what it was: %s: %s"
+                logger.warning(text, self.path, name, type(error).__name__, error)
+            return
+        self._unreadable.discard(name)
         before = self.items.get(name)
         if now != before:
             self.items[name] = now
             self._listener.changed(name, before, now)
 
     def _drop(self, name: str) -> None:
+        self._unreadable.discard(name)
         before = self.items.pop(name, None)
         if before is not None:
             self._listener.changed(name, before, None)

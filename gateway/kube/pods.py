@@ -103,7 +103,7 @@ def pod_of(item: Json) -> Pod:
         created=epoch(meta.get("creationTimestamp")),
         ordinal=_ordinal(meta),
         running=bool(statuses) and all("running" in (one.get("state") or {}) for one in lasting),
-        restarts=sum(one.get("restartCount", 0) for one in lasting),
+        restarts=sum(one.get("restartCount") or 0 for one in lasting),
         checks=_checks(spec, {one.get("name") for one in lasting if one.get("started")}),
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
@@ -175,7 +175,12 @@ def _check(probe: Json, container: Json) -> HttpCheck | None:
     action: dict[str, Any] = probe.get("httpGet") or probe.get("tcpSocket") or {}
     headers = tuple((one["name"], one.get("value") or "") for one in action.get("httpHeaders") or ())
     port = _port(action.get("port"), container)
-    if port is None or action.get("host") or probe.get("successThreshold", 1) > 1 or not _sendable(headers):
+    if (
+        port is None
+        or action.get("host")
+        or (probe.get("successThreshold") or 1) > 1
+        or not _sendable(headers)
+    ):
         return None
     path = quote(action.get("path") or "/", safe=string.punctuation) if "httpGet" in probe else None
     return HttpCheck(

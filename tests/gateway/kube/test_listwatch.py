@@ -288,3 +288,25 @@ async def test_a_version_that_no_watch_takes_any_more_is_listed_anew(
     await eventually(lambda: api.faults.watches)
     await api.apply(secret("a", "4"))
     await eventually(lambda: watch.items["a"] == "4" and not watch.problem)
+
+
+async def test_an_object_that_cannot_be_read_stays_as_it_was_and_keeps_no_other_back(
+    api: ApiServer, watch: ListWatch[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, and taken up again once it can be read."""
+
+    def reading(item: Json) -> str:
+        return str(int(value(item)))
+
+    watch._view = reading
+    await api.apply([secret("a", "x"), secret("b", "2")])
+    await eventually(lambda: watch.items == {"a": "1", "b": "2"})
+    api.faults.compact()
+    api.faults.cut_watches()
+    await api.apply([secret("a", "y"), secret("b", "3")])
+    await eventually(lambda: watch.items == {"a": "1", "b": "3"})
+    await api.apply(secret("a", "4"))
+    await eventually(lambda: watch.items == {"a": "4", "b": "3"})
+    said = [record.message for record in caplog.records if "cannot be read" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith(f"{PATH}/a cannot be read, and is taken to be what it was: ValueError")
