@@ -133,8 +133,10 @@ class ListWatch(Generic[T]):
                 self._put(item)
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unreachable(f"{self.path}: not a list: {error}") from error
+        if not page.is_list:
+            raise Unreachable(f"{self.path}: not a list: {', '.join(page.rest) or 'empty'}")
 
     async def _watch(self) -> None:
         lasts = WATCH * (1 + _SPREAD * self._chance())

@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from gateway.kube import listwatch
-from gateway.kube.client import Cluster
+from gateway.kube.client import Cluster, Unreachable
 from gateway.kube.listwatch import ListWatch
 from gateway.kube.objects import Json
 from tests.eventually import eventually
@@ -310,3 +310,16 @@ async def test_an_object_that_cannot_be_read_stays_as_it_was_and_keeps_no_other_
     said = [record.message for record in caplog.records if "cannot be read" in record.message]
     assert len(said) == 1
     assert said[0].startswith(f"{PATH}/a cannot be read, and is taken to be what it was: ValueError")
+
+
+@pytest.mark.parametrize("answer", ["{}", '{"kind": "Status", "status": "Success"}'])
+async def test_an_answer_that_is_no_list_loses_nothing(
+    cluster: Cluster, told: Told, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """It does not say that nothing is there."""
+    monkeypatch.setattr(cluster, "read", AsyncMock(return_value=answer))
+    found = ListWatch(cluster, PATH, value, told)
+    found.items = {"a": "1"}
+    with pytest.raises(Unreachable, match="not a list"):
+        await found._list()
+    assert found.items == {"a": "1"}
