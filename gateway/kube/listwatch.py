@@ -154,7 +154,7 @@ class ListWatch(Generic[T]):
         except ApiError as error:
             self._refused = error.status != 410
             if self._failures >= REFUSALS and error.status not in _NOT_ITS_VERSION:
-                # Not every server says 410 of a version that it cannot go on from, as after a restore from a backup.
+                # Not every server says 410 of a version that it cannot go on from, as when another server took the place of the one that gave it.
                 self._version = ""
             raise
         if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:

@@ -274,7 +274,7 @@ async def test_a_server_whose_watches_are_always_too_old_is_not_asked_without_pa
 async def test_a_version_that_no_watch_takes_any_more_is_listed_anew(
     api: ApiServer, watch: ListWatch[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As after the cluster's state was restored from a backup: what was seen is from a future that will not be, and no 410 tells it."""
+    """As when another server took the place of the one that gave it, and says so with some other refusal than 410."""
     api.faults.answer(504, times=100_000, verb="watch", resource="secrets")
     api.faults.cut_watches()
     await api.apply(secret("a", "2"))
