@@ -12,6 +12,7 @@ from gateway.backend import EndpointInfo
 from gateway.kube.objects import Json, metadata
 
 SERVICE = "kubernetes.io/service-name"
+_LAST_PORT = 65535
 _FAMILIES = ("FQDN", "IPv6", "IPv4")
 """Of the addresses of one pod the last counts."""
 
@@ -53,7 +54,7 @@ def slice_of(item: Json) -> Slice:
 
 
 def _counts(port: Json) -> bool:
-    return bool(port.get("port")) and (port.get("protocol") or "TCP") == "TCP"
+    return 0 < (port.get("port") or 0) <= _LAST_PORT and (port.get("protocol") or "TCP") == "TCP"
 
 
 def _place(endpoint: Json) -> Place:
