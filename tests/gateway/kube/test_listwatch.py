@@ -222,6 +222,19 @@ async def test_a_watch_that_says_nothing_is_found_out(
     task.cancel()
 
 
+async def test_watches_that_say_nothing_are_not_believed_for_ever(
+    api: ApiServer, watch: ListWatch[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a server that was restored from a backup, and is behind the version that it is asked to go on from."""
+    monkeypatch.setattr(listwatch, "WATCH", 1.0)
+    monkeypatch.setattr(listwatch, "SHORTEST_WATCH", 0.0)
+    monkeypatch.setattr(listwatch, "SILENT", 2)
+    api.faults.freeze(lists_current=True)
+    await api.apply(secret("a", "2"))
+    api.faults.cut_watches(cleanly=True)
+    await eventually(lambda: watch.items["a"] == "2", 10)
+
+
 @pytest.mark.parametrize("known", [0, 1], ids=["in a list", "in a watch"])
 async def test_a_fault_of_our_own_ends_nothing(
     api: ApiServer, cluster: Cluster, told: Told, caplog: pytest.LogCaptureFixture, known: int
