@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.kube.objects import Json, condition, epoch, metadata
+from gateway.kube.quantities import parse_quantity
 
 DRAINING = "tidegate.dev/draining"
 """The annotation of a pod that shall get nothing new and finish what it has; its value is the time of the mark."""
@@ -73,6 +74,8 @@ class Pod:
     """Why a container does not come up, and the message, when waiting will hardly help."""
     unschedulable: str | None
     """Why no node takes it."""
+    requests: tuple[float | None, float | None] = (None, None)
+    """The cores and the bytes that all its containers together request; None where one requests nothing."""
 
     @property
     def path(self) -> str:
@@ -101,6 +104,7 @@ def pod_of(item: Json) -> Pod:
         checks=_checks(spec),
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
+        requests=(_requested(spec, "cpu"), _requested(spec, "memory")),
     )
 
 
@@ -108,6 +112,20 @@ def _ordinal(meta: Json) -> int | None:
     owned = any(owner.get("kind") == "StatefulSet" for owner in meta.get("ownerReferences") or ())
     found = _ORDINAL.search(meta["name"]) if owned else None
     return int(found[1]) if found else None
+
+
+def _requested(spec: Json, resource: str) -> float | None:
+    """Of the pod as a whole, where it says so; else of its containers, and of those that run beside them all the time."""
+    beside = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    parts = [spec] if _amount(spec, resource) else [*(spec.get("containers") or ()), *beside]
+    amounts = [_amount(part, resource) for part in parts]
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known and len(known) == len(amounts) else None
+
+
+def _amount(part: Json, resource: str) -> float | None:
+    text = ((part.get("resources") or {}).get("requests") or {}).get(resource)
+    return None if text is None else parse_quantity(text)
 
 
 # -- what stands in its way
