@@ -5,7 +5,7 @@ of the configuration.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -74,10 +74,12 @@ class PodMetric:
 class Prometheus:
     """A server that answers instant queries."""
 
-    url: str = field(repr=False)
-    """With what stands before `/api/v1/query`, and with a user and a password where it asks for them."""
-    token: Path | None = None
-    """The file of a bearer token; it is read for every query, since such tokens are renewed."""
+    url: str
+    """With what stands before `/api/v1/query`."""
+    user: str | None = None
+    """With the password that is in `secret`; None: `secret`, if there is one, holds a bearer token."""
+    secret: Path | None = None
+    """A file that is read for every query, since what it holds is renewed at times."""
     ca: Path | None = None
     """The CAs that its certificate is verified by; None: the system's."""
 

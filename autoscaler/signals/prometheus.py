@@ -1,12 +1,13 @@
 """Asks Prometheus servers: instant queries, each interval, for whoever wants to know the answer.
 
-One client for all Backends; a query that several ask is put once. Credentials stand in the server's URL (user and password) or in a file (a bearer
-token, read again each time). Any server that speaks Prometheus's HTTP API will do: Thanos, Mimir, VictoriaMetrics. Neighbours: `answers` reads what they say.
+One client for all Backends; a query that several ask is put once. What a server asks of us stands in a file (a password or a bearer token), which is
+read again each time. Any server that speaks Prometheus's HTTP API will do: Thanos, Mimir, VictoriaMetrics. Neighbours: `answers` reads what they say.
 """
 
 import asyncio
 import logging
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,20 +48,22 @@ class PrometheusClient:
     async def ask(self, server: Prometheus, query: str, timeout: float) -> float:
         """The query's value now, or NoValueError; `timeout` holds for the wait for a turn, too."""
         url = URL(server.url)
-        shown = url.with_user(None)
         try:
             credentials = await asyncio.to_thread(_credentials, server)
             async with asyncio.timeout(timeout), self._turn:
                 return await self._ask(url / "api/v1/query", query, timeout, credentials)
         except NoValueError as error:
-            raise NoValueError(f"{shown}: {error}") from error
+            raise NoValueError(f"{server.url}: {error}") from error
         except TimeoutError as error:
-            raise NoValueError(f"{shown} did not answer within {timeout:g} s") from error
+            raise NoValueError(f"{server.url} did not answer within {timeout:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoValueError(f"{shown}: {_words(error)}") from error
+            raise NoValueError(f"{server.url}: {_words(error)}") from error
 
     async def _ask(self, url: URL, query: str, timeout: float, credentials: "_Credentials") -> float:
-        form = {"query": query, "timeout": f"{timeout:.3f}s"}
+        form = {
+            "query": query,
+            "timeout": f"{timeout:.3f}",
+        }  # seconds; with a unit they would have to be whole
         async with self._session.post(
             url, data=form, headers=credentials.headers, ssl=credentials.tls, allow_redirects=False
         ) as answer:
@@ -125,8 +128,12 @@ class _Credentials:
 def _credentials(server: Prometheus) -> _Credentials:
     """Blocks: files are read."""
     headers = {}
-    if server.token is not None:
-        headers["Authorization"] = f"Bearer {server.token.read_text().strip()}"
+    if server.secret is not None:
+        secret = server.secret.read_text().strip()
+        if server.user is None:
+            headers["Authorization"] = f"Bearer {secret}"
+        else:
+            headers["Authorization"] = f"Basic {b64encode(f'{server.user}:{secret}'.encode()).decode()}"
     if server.ca is None:
         return _Credentials(headers, tls=True)
     return _Credentials(headers, _trusting(server.ca, server.ca.stat().st_mtime_ns))

@@ -38,7 +38,7 @@ class Reading:
         self._pods = pods
         self._here = here
         self._cluster = cluster
-        self._readers: dict[bool, Reader | None] = {}
+        self._readers: dict[bool, Reader] = {}
         """By whether the pods are processes of this machine."""
         self._sink = sink
         self._clock = clock
@@ -66,11 +66,10 @@ class Reading:
             raise NoValueError(
                 f"pod {pods[0].uid} runs elsewhere, where its use of {self._asked.resource} cannot be seen"
             )
-        if local not in self._readers:
-            self._readers[local] = self._here() if local else self._cluster()
-        reader = self._readers[local]
+        reader = self._readers.get(local) or (self._here() if local else self._cluster())
         if reader is None:
             raise NoValueError("there is no connection to a cluster")
+        self._readers[local] = reader
         return await reader.value(pods)
 
     def __repr__(self) -> str:
