@@ -1,11 +1,11 @@
 """How many pods a Backend should have, and why: Knative's Pod Autoscaler, then what keeps requests safe around it.
 
-`decide` has two steps. First what the windows ask for, equal to Knative's `Scale()` to the last digit: averages over the
-target, rates, panic, the scale-down delay. Then what Knative does around it, and Tidegate's own laws: a wake from zero
+`decide` has two steps. First what the windows ask for, equal to Knative's `Scale()` to the last digit: the largest demand of all
+metrics (`demand`), rates, panic, the scale-down delay. Then what Knative does around it, and Tidegate's own laws: a wake from zero
 decided on current counts, holds while data are missing, bounds, and the wait before zero.
 
-Invariants: the count stays in its bounds; it never falls in panic, nor while any of the last stable window's data are
-missing (a restart has seen none yet); zero only after a whole idle window plus grace. Pure: State goes in, State comes out.
+Invariants: the count stays in its bounds; it never falls in panic, nor while any metric's data are missing, nor until a stable window of
+gateways' data was seen (a restart has seen none yet); zero only after a whole idle window plus grace. Pure: State goes in, State comes out.
 Told by `target`, which gives the result to `plan`. Times are seconds whose zero is the epoch, as in `window`.
 """
 
@@ -13,7 +13,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoscaler.spec import ScalingSpec
+from autoscaler.demand import Demand, asked, largest, others, words
+from autoscaler.spec import MetricSpec, ScalingSpec
 from autoscaler.window import MaxWindow
 
 TICK = 2.0
@@ -40,13 +41,22 @@ Rule = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known of one metric: its averages (of latencies: percentiles) over both windows."""
+
+    stable: float | None
+    """None without data."""
+    panic: float | None
+    missing: str = ""
+    """Which samples are missing and since when, as in "cpu since 20 s (no answer)". What only gateways tell has it in Observed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What is known of a Backend at the moment of a decision, summed over all gateways."""
 
-    stable: float | None
-    """Average over the stable window of the metric (for concurrency: in flight and queued); None without data."""
-    panic: float | None
-    """The same over the panic window."""
+    readings: tuple[Reading, ...]
+    """One for each of the spec's metrics, in their order."""
     ready: int
     """Pods that a request may go to: ready and not draining."""
     replicas: int
@@ -56,12 +66,15 @@ class Observed:
     waiting: int = 0
     """Requests queued at this moment."""
     missing: str = ""
-    """Who has not reported and since when, as in "gateway gw-1 since 6 s"; the averages are then a lower bound."""
+    """Which gateway has not reported and since when, as in "gateway gw-1 since 6 s"; what they tell is then a lower bound."""
 
     @property
-    def averages(self) -> tuple[float, float] | None:
-        """Stable and panic, when there are data."""
-        return None if self.stable is None or self.panic is None else (self.stable, self.panic)
+    def absence(self) -> str:
+        """Everything that is missing; empty when nothing is."""
+        if not self.missing and all(reading.stable is not None for reading in self.readings):
+            return ""
+        said = [self.missing, *(reading.missing for reading in self.readings)]
+        return f"no data from {', '.join(filter(None, said))}" if any(said) else "no data yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,8 @@ class Decision:
     reason: str
     observed: Observed
     at: float
+    metrics: tuple[MetricSpec, ...]
+    """Those whose readings are in `observed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,46 +130,75 @@ class _Count:
     pods: int
     rule: Rule
     reason: str
+    others: str = ""
+    """What the metrics want that did not decide; said last."""
 
     def at_least(self, pods: int, rule: Rule, why: str) -> "_Count":
-        return self if self.pods >= pods else _Count(pods, rule, f"{self.reason}, {why} {pods}")
+        return self if self.pods >= pods else self._changed(pods, rule, why)
 
     def at_most(self, pods: int, rule: Rule, why: str) -> "_Count":
-        return self if self.pods <= pods else _Count(pods, rule, f"{self.reason}, {why} {pods}")
+        return self if self.pods <= pods else self._changed(pods, rule, why)
+
+    def _changed(self, pods: int, rule: Rule, why: str) -> "_Count":
+        return _Count(pods, rule, f"{self.reason}, {why} {pods}", self.others)
 
 
 def decide(spec: ScalingSpec, state: State, observed: Observed, now: float) -> tuple[State, Decision]:
     """One decision, at a regular tick or at once for a nudge; a nudge's counts are in `observed`, never in a window."""
-    state = _notice(spec, state, observed, now)
+    wants = _wants(spec, observed)
+    state = _notice(spec, state, observed, wants, now)
     wanted: int | None = None
-    excess: int | None = None
-    if observed.averages is None:
-        count = _Count(observed.replicas, "no_data", f"{_absence(observed)}: holding {observed.replicas}")
+    if wants is None:
+        count = _Count(observed.replicas, "no_data", f"{observed.absence}: holding {observed.replicas}")
         count = _woken(spec, state, observed, count, now)
     else:
-        state, count = _recommend(spec, state, observed, observed.averages, now)
+        state, count = _recommend(spec, state, observed, wants, now)
         wanted = count.pods
-        excess = _excess_burst_capacity(spec, observed.ready, observed.averages[1])
     count = _bounded(spec, state, _held(spec, state, observed, count, now))
     if count.pods == 0 and wanted is not None:
         count = _to_zero(spec, state, observed, now)
     panic = state.panic_at is not None
-    return state, Decision(count.pods, wanted, excess, panic, count.rule, count.reason, observed, now)
+    excess = _excess_burst_capacity(spec, observed)
+    return state, Decision(
+        count.pods,
+        wanted,
+        excess,
+        panic,
+        count.rule,
+        f"{count.reason}{count.others}",
+        observed,
+        now,
+        spec.metrics,
+    )
 
 
-def _notice(spec: ScalingSpec, state: State, observed: Observed, now: float) -> State:
-    """Take down what the moment itself says, before any average is looked at."""
-    if observed.averages is None or observed.missing:
+def _wants(spec: ScalingSpec, observed: Observed) -> tuple[Demand, Demand] | None:
+    """What the stable and the panic window ask for; None without any data."""
+    readings, ready = observed.readings, observed.ready
+    calm = largest(spec.metrics, [reading.stable for reading in readings], ready)
+    surge = largest(spec.metrics, [reading.panic for reading in readings], ready)
+    return None if calm is None or surge is None else (calm, surge)
+
+
+def _notice(
+    spec: ScalingSpec, state: State, observed: Observed, wants: tuple[Demand, Demand] | None, now: float
+) -> State:
+    """Take down what the moment itself says, before any rule is asked."""
+    unknown = [
+        m for m, reading in zip(spec.metrics, observed.readings, strict=True) if reading.stable is None
+    ]
+    # A gap in what gateways tell reads as zeros for as long as it is inside the window; one in samples does not.
+    if observed.missing or any(not metric.sampled for metric in unknown):
         state = replace(state, blind_at=now)
     if not state.initialized and observed.ready >= _initial_goal(spec):
         state = replace(state, initialized=True)
     if observed.waiting and not observed.ready:
         # Held for a stable window, as Knative's panic would: by then the averages know of the load. Without the hold a
         # tick 2 s after a wake for 10 requests would see 10 * 2 / 60 = 0.33 and send all but one pod away again.
-        asked = max(_asked_at_once(spec, observed), _held_wake(spec, state, now))
-        state = replace(state, woken_at=now, woken_pods=asked)
-    asked_for = any(_pods(spec, average) for average in observed.averages or ())
-    if asked_for or observed.in_flight or observed.waiting or _warming(spec, state, now):
+        pods = max(_asked_at_once(spec, observed), _held_wake(spec, state, now))
+        state = replace(state, woken_at=now, woken_pods=pods)
+    busy = observed.in_flight or observed.waiting or any(demand.pods for demand in wants or ())
+    if busy or unknown or _warming(spec, state, now):
         return replace(state, idle_since=None)
     return state if state.idle_since is not None else replace(state, idle_since=now)
 
@@ -163,15 +207,14 @@ def _notice(spec: ScalingSpec, state: State, observed: Observed, now: float) -> 
 
 
 def _recommend(
-    spec: ScalingSpec, state: State, observed: Observed, averages: tuple[float, float], now: float
+    spec: ScalingSpec, state: State, observed: Observed, wants: tuple[Demand, Demand], now: float
 ) -> tuple[State, _Count]:
-    stable, panic = averages
-    state = _panicked(spec, state, _pods(spec, panic) / max(1, observed.ready), now)
-    calm = _window_count(spec, "stable", stable, spec.stable_window, observed.ready)
-    surge = _window_count(spec, "panic", panic, spec.panic_window, observed.ready)
-    count = calm
+    calm, surge = wants
+    state = _panicked(spec, state, surge.pods / max(1, observed.ready), now)
+    count = _window_count(spec, "stable", calm, observed)
     if state.panic_at is not None:
-        count = surge if surge.pods > calm.pods else calm
+        urgent = _window_count(spec, "panic", surge, observed)
+        count = urgent if urgent.pods > count.pods else count
         count = replace(count, reason=f"panic: {count.reason}")
         count = count.at_least(state.max_panic_pods, "panic", "keeping the most wanted so far,")
         state = replace(state, max_panic_pods=count.pods)
@@ -187,21 +230,27 @@ def _panicked(spec: ScalingSpec, state: State, times: float, now: float) -> Stat
     return state
 
 
-def _window_count(spec: ScalingSpec, rule: Rule, value: float, seconds: float, ready: int) -> _Count:
+def _window_count(
+    spec: ScalingSpec, window: Literal["stable", "panic"], demand: Demand, observed: Observed
+) -> _Count:
     """What one window asks for, within the rates.
 
     Rounding the bounds outwards lets one pod be added or taken whatever the rate: at 1.1 with 2 ready pods,
     ceil(2.2) = 3.
     """
-    asked = _pods(spec, value)
-    unit = "in flight" if spec.metric == "concurrency" else "requests/s"
-    words = f"{_number(value)} {unit} over {seconds:g} s want {asked} at target {spec.target:g}"
-    count = _Count(asked, rule, words)
+    ready = observed.ready
+    if window == "stable":
+        seconds, values = spec.stable_window, [reading.stable for reading in observed.readings]
+    else:
+        seconds, values = spec.panic_window, [reading.panic for reading in observed.readings]
+    count = _Count(
+        demand.pods, window, words(demand, seconds), others(spec.metrics, values, ready, demand.metric)
+    )
     if spec.reachable:
         slowest = math.floor(max(1, ready) / spec.max_scale_down_rate)
         count = count.at_least(slowest, "max_scale_down_rate", "falling no faster than to")
     count = count.at_most(_most_at_once(spec, ready), "max_scale_up_rate", "rising no faster than to")
-    if asked > 0 and spec.activation_scale > 1:
+    if demand.pods > 0 and spec.activation_scale > 1:
         count = count.at_least(spec.activation_scale, "activation_scale", "activation_scale is")
     return count
 
@@ -214,10 +263,16 @@ def _delayed(spec: ScalingSpec, state: State, count: _Count, now: float) -> tupl
     return replace(state, delay=delay), count.at_least(delay.maximum, "scale_down_delay", why)
 
 
-def _excess_burst_capacity(spec: ScalingSpec, ready: int, panic: float) -> int:
-    if spec.target_burst_capacity <= 0:
-        return 0 if spec.target_burst_capacity == 0 else -1
-    return math.floor(ready * spec.total - spec.target_burst_capacity - panic)
+def _excess_burst_capacity(spec: ScalingSpec, observed: Observed) -> int | None:
+    """Of the first metric that counts requests; None without one, or without data of it."""
+    for metric, reading in zip(spec.metrics, observed.readings, strict=True):
+        if metric.type in {"concurrency", "rps"}:
+            if reading.panic is None:
+                return None
+            if spec.target_burst_capacity <= 0:
+                return 0 if spec.target_burst_capacity == 0 else -1
+            return math.floor(observed.ready * metric.total - spec.target_burst_capacity - reading.panic)
+    return None
 
 
 # The second step: what holds pods beside the windows.
@@ -236,8 +291,9 @@ def _held(spec: ScalingSpec, state: State, observed: Observed, count: _Count, no
     """Nothing below what is there while in panic or without whole data; one pod at least while a request is open."""
     if state.panic_at is not None:
         count = count.at_least(observed.replicas, "panic", "in panic holding")
-    if observed.missing:
-        count = count.at_least(observed.replicas, "no_data", f"{_absence(observed)}: holding")
+    absence = observed.absence
+    if absence:
+        count = count.at_least(observed.replicas, "no_data", f"{absence}: holding")
     elif _warming(spec, state, now):
         seen = f"only {now - state.blind_at:.0f} s of {spec.stable_window:g} s seen yet"
         count = count.at_least(observed.replicas, "warming", f"{seen}: holding")
@@ -270,10 +326,11 @@ def _to_zero(spec: ScalingSpec, state: State, observed: Observed, now: float) ->
 
 def _asked_at_once(spec: ScalingSpec, observed: Observed) -> int:
     """Pods for the requests that are open now, to wake with. A rate cannot be told from counts: one pod, then the windows."""
-    asked = 1
-    if spec.metric == "concurrency":
-        asked = min(_pods(spec, observed.in_flight + observed.waiting), _most_at_once(spec, 0))
-    return max(1, asked, spec.activation_scale)
+    counted = next((metric for metric in spec.metrics if metric.type == "concurrency"), None)
+    pods = 1
+    if counted is not None:
+        pods = min(asked(counted, observed.in_flight + observed.waiting, 0), _most_at_once(spec, 0))
+    return max(1, pods, spec.activation_scale)
 
 
 def _held_wake(spec: ScalingSpec, state: State, now: float) -> int:
@@ -292,15 +349,3 @@ def _initial_goal(spec: ScalingSpec) -> int:
 
 def _most_at_once(spec: ScalingSpec, ready: int) -> int:
     return math.ceil(spec.max_scale_up_rate * max(1, ready))
-
-
-def _pods(spec: ScalingSpec, value: float) -> int:
-    return math.ceil(value / spec.target)
-
-
-def _absence(observed: Observed) -> str:
-    return f"no data from {observed.missing}" if observed.missing else "no data yet"
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"

@@ -9,6 +9,7 @@ zero is the epoch, since the buckets are aligned to it. Told and read by `collec
 """
 
 import math
+from array import array
 from dataclasses import dataclass, replace
 
 _DIGITS = 1e6
@@ -27,6 +28,12 @@ def _round(value: float) -> float:
     if abs(scaled - whole) >= 0.5:
         whole += 1 if scaled > 0 else -1
     return whole / _DIGITS
+
+
+def smoothing(buckets: int) -> float:
+    """How much less each bucket weighs than the next newer one, when weights fall exponentially over a window of so many."""
+    weight: float = 1 - _WEIGHT_LEFT_OUT ** (1 / buckets)
+    return max(weight, _LEAST_SMOOTHING)
 
 
 class Window:
@@ -122,8 +129,8 @@ class Window:
     def _clear(self, window: float) -> None:
         size = math.ceil(window / self._granularity)
         self._window = window
-        self._buckets = [0.0] * size
-        self._smoothing = max(1 - _WEIGHT_LEFT_OUT ** (1 / size), _LEAST_SMOOTHING)
+        self._buckets = array("d", bytes(8 * size))
+        self._smoothing = smoothing(size)
         # Kept as a running sum, as Knative does: a fresh sum may differ in the last bit, and so in the sixth digit.
         self._total = 0.0
 

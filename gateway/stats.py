@@ -149,6 +149,11 @@ class Stat:
     """Requests waiting as the beat was made."""
     endpoints: Mapping[str, int] = field(default_factory=dict)
     """In flight per busy Endpoint, by uid, as the beat was made."""
+    wait_counts: Mapping[int, int] = field(default_factory=dict)
+    """By index into LATENCY_BOUNDS: how long requests waited that got through or gave up, and how long those have waited so far that still do.
+    Only of Backends that scale on it, as the next."""
+    duration_counts: Mapping[int, int] = field(default_factory=dict)
+    """In the same way: how long answers took, from the request's head to the last byte."""
 
 
 @dataclass(frozen=True)
