@@ -24,9 +24,11 @@ from autoscaler.signals.rhythm import repeat
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""Queries at once, over all servers."""
+"""Queries at once, of one server."""
 LARGEST_ANSWER = 2**20
+_LONGEST_WORDS = 200
 _LONGEST_WAIT = 10.0
+"""Seconds."""
 _SHARE_OF_INTERVAL = 0.8
 
 Reader = tuple[str, str]
@@ -40,7 +42,8 @@ class PrometheusClient:
         self._session = aiohttp.ClientSession(
             headers={"User-Agent": "tidegate", "Accept": "application/json"}
         )
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        """By the server's URL: one that is stuck keeps no turn from another."""
 
     async def close(self) -> None:
         await self._session.close()
@@ -48,9 +51,10 @@ class PrometheusClient:
     async def ask(self, server: Prometheus, query: str, timeout: float) -> float:
         """The query's value now, or NoValueError; `timeout` holds for the wait for a turn, too."""
         url = URL(server.url)
+        turn = self._turns.setdefault(server.url, asyncio.Semaphore(AT_ONCE))
         try:
             credentials = await asyncio.to_thread(_credentials, server)
-            async with asyncio.timeout(timeout), self._turn:
+            async with asyncio.timeout(timeout), turn:
                 return await self._ask(url / "api/v1/query", query, timeout, credentials)
         except NoValueError as error:
             raise NoValueError(f"{server.url}: {error}") from error
@@ -75,7 +79,7 @@ class PrometheusClient:
             return value_of(answer.status, bytes(body))
 
     def __repr__(self) -> str:
-        return f"<PrometheusClient {'at its bound' if self._turn.locked() else 'open'}>"
+        return f"<PrometheusClient of {sorted(self._turns)}>"
 
 
 class SharedQuery:
@@ -152,4 +156,4 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = f" ({error.filename})" if error.filename else ""
         return error.strerror + named
-    return str(error) or type(error).__name__
+    return str(error)[:_LONGEST_WORDS] or type(error).__name__

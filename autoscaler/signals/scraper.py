@@ -19,13 +19,18 @@ from autoscaler.signals.exposition import read
 from autoscaler.signals.rhythm import repeat
 from autoscaler.signals.rounds import Answer, Rounds
 from gateway.config import Address
+from gateway.tls import Trust
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 32
+AT_ONCE = 128
 """Requests at once, over all Backends."""
+AT_ONCE_EACH = 16
+"""Of one Backend, so that one whose pods are all stuck keeps no turn from the others."""
 LARGEST_PAGE = 4 * 2**20
+_LONGEST_WORDS = 200
 _LONGEST_WAIT = 10.0
+"""Seconds."""
 _SHARE_OF_INTERVAL = 0.8
 _LARGE = 2**16
 """Bytes from which a page is read in a thread: 64 KiB that are all asked for take the loop 4 ms."""
@@ -48,25 +53,27 @@ class Scraper:
     async def close(self) -> None:
         await self._session.close()
 
-    async def get(self, pod: PodAt, port: int | None, path: str, timeout: float) -> bytes:
-        """The page, or NoValueError; `timeout` holds for the wait for a turn, too."""
-        url = f"{Address(pod.host, port or pod.port, pod.trust is not None).url}{path}"
+    async def get(self, url: str, trust: Trust | None, timeout: float, turn: asyncio.Semaphore) -> bytes:
+        """The page, or NoValueError. `turn` is to be waited for first; `timeout` holds for that, too."""
+        asked = False
         try:
-            async with asyncio.timeout(timeout), self._turn:
-                return await self._get(url, pod)
+            async with asyncio.timeout(timeout), turn, self._turn:
+                asked = True
+                return await self._get(url, trust)
         except TimeoutError as error:
-            raise NoValueError(f"{url} was not there within {timeout:g} s") from error
+            why = "was not there" if asked else "could not be asked for, as others take so long,"
+            raise NoValueError(f"{url} {why} within {timeout:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoValueError(f"{url}: {_words(error)}") from error
 
-    async def _get(self, url: str, pod: PodAt) -> bytes:
-        tls = True if pod.trust is None else pod.trust.context
-        name = None if pod.trust is None else pod.trust.server_name
+    async def _get(self, url: str, trust: Trust | None) -> bytes:
+        tls = True if trust is None else trust.context
+        name = None if trust is None else trust.server_name
         async with self._session.get(
             URL(url, encoded=True), ssl=tls, server_hostname=name, allow_redirects=False
         ) as answer:
             if answer.status != 200:
-                raise NoValueError(f"{url} answered {answer.status} {answer.reason or ''}".rstrip())
+                raise NoValueError(f"{url} answered {answer.status} {(answer.reason or '')[:50]}".rstrip())
             page = bytearray()
             async for piece in answer.content.iter_any():
                 page += piece
@@ -99,6 +106,7 @@ class Pages:
         self._interval = min(each.asked.interval for each in self._rounds)
         self._pods = pods
         self._scraper = scraper
+        self._turn = asyncio.Semaphore(AT_ONCE_EACH)
         self._sink = sink
         self._clock = clock
 
@@ -128,8 +136,9 @@ class Pages:
     async def _ask(self, pod: PodAt) -> list[Answer | str] | str:
         """What the pod says of each metric; or why it says nothing."""
         timeout = min(_LONGEST_WAIT, _SHARE_OF_INTERVAL * self._interval)
+        url = f"{Address(pod.host, self._port or pod.port, pod.trust is not None).url}{self._path}"
         try:
-            page = await self._scraper.get(pod, self._port, self._path, timeout)
+            page = await self._scraper.get(url, pod.trust, timeout, self._turn)
         except NoValueError as error:
             return str(error)
         at = self._clock()
@@ -156,4 +165,4 @@ def _answer(page: bytes, asked: PodMetric, at: float) -> Answer | str:
 def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return str(error)[:_LONGEST_WORDS] or type(error).__name__

@@ -1,24 +1,21 @@
 """What all pods of a Backend use of a resource, when some of them are not measured yet.
 
 A core. A cluster measures a new pod after half a minute only, and until then its load has begun to move there. As in a HorizontalPodAutoscaler such a pod
-is taken to use nothing when more pods are asked for, and as much as is aimed at when fewer are: it moves the count neither way. When less than half of the pods are
-measured nothing can be said. Neighbours: `processes` and `metricsapi` measure.
+is taken to use nothing when more pods are asked for, and as much as is aimed at when fewer are: it moves the count neither way. When none is measured nothing can be
+said. Neighbours: `processes` and `metricsapi` measure.
 """
 
 from collections.abc import Mapping, Sequence
 
 from autoscaler.signals.asked import NoValueError, PodAt, Resource, Usage
 
-_LEAST_SHARE = 0.5
-"""Of the pods that must be measured."""
-
 
 def total(asked: Usage, pods: Sequence[PodAt], used: Mapping[str, float], unmeasured: str) -> float:
     """The metric's value over `pods`, of what each that is measured uses (by uid). Raises NoValueError, with the reason `unmeasured`."""
     known = sum(used[pod.uid] for pod in pods if pod.uid in used)
     unknown = [pod.uid for pod in pods if pod.uid not in used]
-    if len(unknown) > len(pods) * _LEAST_SHARE:
-        others = f" (and {len(unknown) - 1} more of {len(pods)} pods)" if len(unknown) > 1 else ""
+    if pods and len(unknown) == len(pods):
+        others = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise NoValueError(f"pod {unknown[0]}{others}: {unmeasured}")
     return min(known + asked.target * len(unknown), max(known, asked.target * len(pods)))
 

@@ -108,7 +108,7 @@ async def test_memory_is_in_bytes_or_a_share_of_the_machines(machine: FakeMachin
 
 async def test_a_process_that_is_not_there_has_no_value(machine: FakeMachine) -> None:
     """It may have ended just now, or not have begun."""
-    with pytest.raises(NoValueError, match=r"pod p0 \(and 1 more of 2 pods\): its process is not there"):
+    with pytest.raises(NoValueError, match=r"pod p0 \(and 1 more\): its process is not there"):
         await reader(BYTES, machine).value(pods(1, None))
 
 

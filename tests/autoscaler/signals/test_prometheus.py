@@ -150,13 +150,15 @@ async def test_a_server_that_is_silent_or_away_is_told(client: PrometheusClient)
 
 
 async def test_only_so_many_queries_are_put_at_once(client: PrometheusClient) -> None:
-    """The others wait for their turn."""
+    """Of one server; the others wait for their turn."""
     fake = FakePrometheus()
     fake.gate.clear()
     async with fake.serving() as url:
         asking = [asyncio.create_task(client.ask(Prometheus(url), "1", 10.0)) for _ in range(AT_ONCE + 4)]
         await eventually(lambda: len(fake.forms) == AT_ONCE)
-        assert repr(client) == "<PrometheusClient at its bound>"
+        assert repr(client) == f"<PrometheusClient of ['{url}']>"
+        async with FakePrometheus().serving() as other:
+            assert await client.ask(Prometheus(other), "1", 10.0) == 7.0
         fake.gate.set()
         assert await asyncio.gather(*asking) == [7.0] * (AT_ONCE + 4)
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from autoscaler.plan import Unknown
 from autoscaler.signals import scraper as module
 from autoscaler.signals.asked import NoValueError, PodAt, PodMetric
-from autoscaler.signals.scraper import AT_ONCE, LARGEST_PAGE, Pages, Scraper
+from autoscaler.signals.scraper import AT_ONCE_EACH, LARGEST_PAGE, Pages, Scraper
 from gateway.tls import Trust, load_trust
 from tests.autoscaler.signals.stage import Clock, ModelServer, Told, pods
 from tests.certificates import Authority
@@ -161,7 +161,7 @@ async def test_a_page_without_end_is_not_read_to_its_end(scraper: Scraper) -> No
     app.router.add_get("/metrics", endless)
     async with TestServer(app) as server:
         with pytest.raises(NoValueError, match="is longer than 4 MiB"):
-            await scraper.get(PodAt("p", "127.0.0.1", server.port or 0), None, "/metrics", 10.0)
+            await scraper.get(f"http://127.0.0.1:{server.port}/metrics", None, 10.0, asyncio.Semaphore())
     assert sent < 3 * LARGEST_PAGE
 
 
@@ -183,18 +183,49 @@ async def test_a_large_page_is_read_off_the_loop(scraper: Scraper, monkeypatch: 
 
 
 async def test_only_so_many_pods_are_asked_at_once(scraper: Scraper) -> None:
-    """Over all Backends; the others wait for their turn."""
+    """Of one Backend; the others wait for their turn."""
     server = ModelServer("depth 1\n")
     server.gate.clear()
     async with server.serving() as port:
-        there = [PodAt(f"p{index}", "127.0.0.1", port) for index in range(AT_ONCE + 10)]
+        there = [PodAt(f"p{index}", "127.0.0.1", port) for index in range(AT_ONCE_EACH + 10)]
         scene = Scene(scraper, there)
         round_ = asyncio.create_task(scene.pages.round())
-        await eventually(lambda: server.open == AT_ONCE)
+        await eventually(lambda: server.open == AT_ONCE_EACH)
         server.gate.set()
         await round_
-    assert server.most_open == AT_ONCE
-    assert scene.told.values == [AT_ONCE + 10.0]
+    assert server.most_open == AT_ONCE_EACH
+    assert scene.told.values == [AT_ONCE_EACH + 10.0]
+
+
+async def test_stuck_pods_keep_no_turn_from_another_backends(scraper: Scraper) -> None:
+    """Those that got no turn say so."""
+    stuck = ModelServer()
+    stuck.gate.clear()
+    async with stuck.serving() as port, pods(ModelServer("depth 1\n")) as others:
+        fast = PodMetric("pod depth", "depth", interval=0.5)
+        there = [PodAt(f"p{index}", "127.0.0.1", port) for index in range(3 * AT_ONCE_EACH)]
+        stuck_scene, other = Scene(scraper, there, fast), Scene(scraper, others)
+        round_ = asyncio.create_task(stuck_scene.pages.round())
+        await eventually(lambda: stuck.open == AT_ONCE_EACH)
+        await other.pages.round()
+        assert other.told.values == [1.0]
+        await round_
+        said = await scraper_says(scraper, f"http://127.0.0.1:{port}/metrics")
+        stuck.gate.set()
+    assert stuck_scene.told.reasons[0].startswith(
+        f"pod p0: http://127.0.0.1:{port}/metrics was not there within 0.4 s"
+    )
+    assert (
+        said
+        == f"http://127.0.0.1:{port}/metrics could not be asked for, as others take so long, within 0.05 s"
+    )
+
+
+async def scraper_says(scraper: Scraper, url: str) -> str:
+    """When all turns are taken."""
+    with pytest.raises(NoValueError) as failure:
+        await scraper.get(url, None, 0.05, asyncio.Semaphore(0))
+    return str(failure.value)
 
 
 async def test_a_pod_that_speaks_tls_is_asked_over_tls(scraper: Scraper, tmp_path: Path) -> None:
