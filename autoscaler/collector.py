@@ -97,6 +97,8 @@ class Collector:
         self._pending: dict[int, dict[str, Measured]] = {}
         self._newest = 0
         """The newest bucket that counts."""
+        self._sound_until = -math.inf
+        """Until then nobody can be missing, unless something comes up."""
 
     def put(self, backend: str, spec: ScalingSpec) -> None:
         """Measure this Backend from now on, or otherwise than so far; data are kept but for those of metrics that are gone."""
@@ -117,6 +119,7 @@ class Collector:
         """There is a gateway at `source`. Until it is heard of, its requests are missing; for as long as a silent one's."""
         if all(gateway.source != source for gateway in self._gateways.values()):
             self._expected.setdefault(source, now)
+            self._sound_until = -math.inf
 
     def receive(self, beat: Beat, now: float, source: str = "") -> list[str]:
         """Take in one beat; returns the Backends that cannot wait for the next tick.
@@ -135,6 +138,7 @@ class Collector:
             gateway.seq, gateway.beat_at, gateway.left = beat.seq, now, False
             gateway.stats, gateway.draining = beat.stats, beat.draining
             self._count(now)
+            self._sound_until = self._first_missing()
         return [name for name, pods in beat.draining.items() if not all(pods.values())]
 
     def left(self, source: str) -> None:
@@ -142,6 +146,7 @@ class Collector:
         self._expected.pop(source, None)
         for gateway in self._gateways.values():
             gateway.left = gateway.left or gateway.source == source
+        self._sound_until = -math.inf
 
     def _known(self, name: str, source: str, now: float) -> _Gateway:
         known = self._gateways.get(name)
@@ -224,20 +229,24 @@ class Collector:
 
         `replicas`: while it is 0 and nothing comes, the windows are begun anew. Raises KeyError for an unknown Backend.
         """
-        self._forget(now)
+        missing = ""
+        if now > self._sound_until:
+            self._forget(now)
+            missing = self._missing(now)
         series = self._series[backend]
-        stats = [gateway.stats[backend] for gateway in self._gateways.values() if backend in gateway.stats]
-        heard = any(gateway.bucket is not None for gateway in self._gateways.values())
+        in_flight = waiting = 0
+        heard = False
+        for gateway in self._gateways.values():
+            heard = heard or gateway.bucket is not None
+            stat = gateway.stats.get(backend)
+            if stat is not None:
+                in_flight += stat.in_flight
+                waiting += stat.queued
         if heard:
             series.note_pods(replicas, self._newest)
-        return Observed(
-            series.readings(self._newest, now, heard=heard, ready=ready),
-            ready,
-            replicas,
-            sum(stat.in_flight for stat in stats),
-            sum(stat.queued for stat in stats),
-            self._missing(now),
-        )
+        readings = series.readings(self._newest, now, heard=heard, ready=ready)
+        quiet = heard and not series.open
+        return Observed(readings, ready, replicas, in_flight, waiting, missing, quiet)
 
     def endpoints(self, backend: str) -> dict[str, int]:
         """Requests open per busy Endpoint, by uid, summed over gateways."""
@@ -279,6 +288,12 @@ class Collector:
     @property
     def _all_heard(self) -> bool:
         return bool(self._gateways) and not self._expected
+
+    def _first_missing(self) -> float:
+        """When the first gateway will be, if nothing comes."""
+        if self._expected or any(gateway.left for gateway in self._gateways.values()):
+            return -math.inf
+        return min(gateway.beat_at for gateway in self._gateways.values()) + MISSING_AFTER
 
     def _missing(self, now: float) -> str:
         silent = [f"gateway at {source} since {now - at:.0f} s" for source, at in self._expected.items()]

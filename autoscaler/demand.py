@@ -4,71 +4,106 @@ An amount (requests, cores) is shared among the pods: 7 in flight at target 2 ar
 pods that are ready bring about together: at twice its target it asks for twice as many, and within a tenth of the target it is left alone,
 as a HorizontalPodAutoscaler does, or one pod more and one less would take turns.
 
-Core. Asked by `kpa` for the stable and for the panic window.
+Core. Asked by `kpa`. Words are made when somebody reads them: ten thousand Backends decide every two seconds, and few are looked at.
 """
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
-from autoscaler.spec import MetricSpec
+from autoscaler.spec import MetricSpec, ScalingSpec
 
 TOLERANCE = 0.1
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
-class Demand(NamedTuple):
-    """The largest number of pods that a metric asks for over one window."""
+@dataclass(slots=True)
+class Reading:
+    """What is known of one metric: its averages (of latencies: percentiles) over both windows."""
+
+    stable: float | None
+    """None without data."""
+    panic: float | None
+    missing: str = ""
+    """Which samples are missing and since when, as in "cpu since 20 s (no answer)". What only gateways tell has it in Observed."""
+
+
+@dataclass(slots=True)
+class Demand:
+    """The largest number of pods that a metric asks for over one window. As text: `3.2 in flight over 60 s want 5 at target 0.7`."""
 
     pods: int
     metric: MetricSpec
     value: float
+    window: Literal["stable", "panic"]
+    seconds: float
+
+    def __str__(self) -> str:
+        metric, value, over = self.metric, number(self.value), f"over {self.seconds:g} s"
+        if metric.type == "concurrency":
+            return f"{value} in flight {over} want {self.pods} at target {metric.target:g}"
+        if metric.type == "rps":
+            return f"{value} requests/s {over} want {self.pods} at target {metric.target:g}"
+        near = ", which is near enough" if metric.relative and _near(self.value / metric.target) else ""
+        value, target = in_unit(metric, self.value), in_unit(metric, metric.target)
+        return f"{metric.name} of {value} {over} wants {self.pods} at target {target}{near}"
 
 
 def asked(metric: MetricSpec, value: float, ready: int) -> int:
     """Pods that one metric wants for this value."""
-    if not metric.relative:
-        return max(0, math.ceil(value / metric.target))
     times = value / metric.target
+    if not metric.relative:
+        return max(0, math.ceil(times))
     there = max(1, ready)
-    return there if abs(times - 1) <= TOLERANCE else max(0, math.ceil(there * times))
+    return there if _near(times) else max(0, math.ceil(there * times))
 
 
-def largest(metrics: Sequence[MetricSpec], values: Sequence[float | None], ready: int) -> Demand | None:
-    """The demand that counts: of equal ones the first; None when no metric has a value."""
-    found: Demand | None = None
-    for metric, value in zip(metrics, values, strict=True):
-        if value is not None:
-            pods = asked(metric, value, ready)
-            if found is None or pods > found.pods:
-                found = Demand(pods, metric, value)
-    return found
+def _near(times: float) -> bool:
+    return abs(times - 1) <= TOLERANCE
 
 
-def words(demand: Demand, seconds: float) -> str:
-    """`3.2 in flight over 60 s want 5 at target 0.7`."""
-    metric, over = demand.metric, f"over {seconds:g} s"
-    if metric.type == "concurrency":
-        return f"{number(demand.value)} in flight {over} want {demand.pods} at target {metric.target:g}"
-    if metric.type == "rps":
-        return f"{number(demand.value)} requests/s {over} want {demand.pods} at target {metric.target:g}"
-    value, target = in_unit(metric, demand.value), in_unit(metric, metric.target)
-    near = ""
-    if metric.relative and abs(demand.value / metric.target - 1) <= TOLERANCE:
-        near = ", which is near enough"
-    return f"{metric.name} of {value} {over} wants {demand.pods} at target {target}{near}"
+def demands(
+    spec: ScalingSpec, readings: Sequence[Reading], ready: int, *, quiet: bool = False
+) -> tuple[Demand, Demand] | None:
+    """The demands that count over the stable and over the panic window: of equal ones the first; None when no metric has data.
+
+    `quiet`: no request has come for a while. Then cpu and memory, which a pod uses even while it idles, hold no pod by themselves.
+    """
+    calm: Demand | None = None
+    surge: Demand | None = None
+    for metric, reading in zip(spec.metrics, readings, strict=True):
+        stable, panic = reading.stable, reading.panic
+        if stable is None or panic is None:
+            continue
+        pods = asked(metric, stable, ready)
+        if calm is None or pods > calm.pods:
+            calm = Demand(pods, metric, stable, "stable", spec.stable_window)
+        pods = asked(metric, panic, ready)
+        if surge is None or pods > surge.pods:
+            surge = Demand(pods, metric, panic, "panic", spec.panic_window)
+    if calm is None or surge is None:
+        return None
+    if quiet and all(
+        metric.resource or not _asks(metric, reading)
+        for metric, reading in zip(spec.metrics, readings, strict=True)
+    ):
+        calm.pods = surge.pods = 0
+    return calm, surge
 
 
-def others(metrics: Sequence[MetricSpec], values: Sequence[float | None], ready: int, but: MetricSpec) -> str:
-    """`; rps wants 2; cpu wants 1`: what the metrics ask for that did not decide."""
-    if len(metrics) == 1:
-        return ""
-    wants = (
-        f"; {metric.name} wants {asked(metric, value, ready)}"
-        for metric, value in zip(metrics, values, strict=True)
-        if metric is not but and value is not None
-    )
-    return "".join(wants)
+def _asks(metric: MetricSpec, reading: Reading) -> bool:
+    return any(value is not None and asked(metric, value, 1) for value in (reading.stable, reading.panic))
+
+
+def others(deciding: Demand, metrics: Sequence[MetricSpec], readings: Sequence[Reading], ready: int) -> str:
+    """`; rps wants 2; cpu wants 1`: what the other metrics ask for over the same window."""
+    found = []
+    for metric, reading in zip(metrics, readings, strict=True):
+        value = reading.stable if deciding.window == "stable" else reading.panic
+        if metric is not deciding.metric and value is not None:
+            found.append(f"; {metric.name} wants {asked(metric, value, ready)}")
+    return "".join(found)
 
 
 def in_unit(metric: MetricSpec, value: float) -> str:

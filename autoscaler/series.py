@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from autoscaler.kpa import Reading
+from autoscaler.demand import Reading
 from autoscaler.percentiles import HistogramWindow
 from autoscaler.samples import Samples
 from autoscaler.spec import MetricSpec, MetricType, ScalingSpec

@@ -14,7 +14,8 @@ MetricType = Literal[
 """The first four are told by gateways, the others are samples that somebody fetches."""
 Averaging = Literal["linear", "weighted_exponential"]
 _TOLD = ("concurrency", "rps", "queue_wait", "response_time")
-_OF_PODS = ("pod", "cpu", "memory")
+_RESOURCES = ("cpu", "memory")
+_OF_PODS = ("pod", *_RESOURCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,11 @@ class MetricSpec:
     def of_pods(self) -> bool:
         """Read off the pods, so that without pods there is nothing to read."""
         return self.type in _OF_PODS
+
+    @property
+    def resource(self) -> bool:
+        """A pod uses some of it even while it has nothing to do."""
+        return self.type in _RESOURCES
 
 
 CONCURRENCY = MetricSpec("concurrency", "concurrency", total=100.0, target=70.0)

@@ -76,14 +76,17 @@ class Window:
 
         Of a window of 60 s first written 6 s ago, 7 buckets count; of one last written 10 s ago, 50.
         """
-        size = len(self._buckets)
-        silent = self._silent(now)
-        if self._last is None or silent >= size:
+        last, buckets = self._last, self._buckets
+        if last is None:
+            return 0.0
+        size = len(buckets)
+        silent = max(0, math.floor(now / self._granularity) - last)
+        if silent >= size:
             return 0.0
         total = self._total
-        for outdated in range(self._last + 1, self._last + silent + 1):
-            total -= self._buckets[outdated % size]
-        return _round(total / min(self._last - self._first + 1, size - silent))
+        for outdated in range(last + 1, last + silent + 1):
+            total -= buckets[outdated % size]
+        return _round(total / min(last - self._first + 1, size - silent))
 
     def weighted_average(self, now: float) -> float:
         """The exponentially weighted mean: each bucket weighs (1 - smoothing) times the next newer one.

@@ -140,6 +140,12 @@ class BackendConfig(Section):
             return self.activation.timeout
         return UNLIMITED_START if self.target.startable else FIXED_START
 
+    @property
+    def latencies(self) -> frozenset[str]:
+        """What it scales on that only the gateway's histograms tell."""
+        kinds = (metric.type for metric in self.scale.all_metrics)
+        return frozenset(kind for kind in kinds if kind in {"queue_wait", "response_time"})
+
     def resolved_scale(self, *, runs_command: bool) -> ResolvedScale:
         """`runs_command`: the pods are processes of this machine, not of a cluster."""
         return self.scale.resolve(self.concurrency, runs_command=runs_command)

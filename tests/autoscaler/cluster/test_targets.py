@@ -55,7 +55,7 @@ def made() -> tuple[ClusterTargets, FakeDiscovery]:
 
 def decision(reason: str = "so", waiting: int = 0, at: float = 100.0) -> Decision:
     observed = Observed((Reading(None, None),), ready=0, replicas=1, waiting=waiting)
-    return Decision(1, None, None, False, "wake", reason, observed, at, (CONCURRENCY,))
+    return Decision(1, None, None, False, "wake", (reason,), observed, at, (CONCURRENCY,))
 
 
 def warnings(discovery: FakeDiscovery) -> list[str]:
