@@ -63,14 +63,25 @@ async def test_local_pods_are_scaled_by_their_own_gauge(tmp_path: Path) -> None:
         await until(running, has(1))
 
 
+async def requests(running: Running) -> None:
+    """Ten in a second."""
+    while True:
+        async with running.session.get(running.url) as answer:
+            await answer.read()
+        await asyncio.sleep(0.1)
+
+
 async def test_local_pods_are_scaled_by_the_cpu_that_they_use(tmp_path: Path) -> None:
-    """Without a single request."""
+    """While there are requests: what idle pods use holds none."""
     cpu = {"type": "cpu", "target": "100m", "interval": "1s"}
     async with tidegate(tmp_path, config(tmp_path, cpu, most=2), "--plain") as running:
         await until(running, has(1))
         (tmp_path / "compute").touch()
+        asking = asyncio.create_task(requests(running))
         found = await until(running, has(2))
         assert "cpu" in found["reason"]
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
         (tmp_path / "compute").unlink()
         await until(running, has(1))
 

@@ -1,5 +1,6 @@
 """Deployments scaled by what their pods say and use, in the API server emulation with the rights that `deploy/` gives."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.config import Config, load
+from gateway.stats import Beat, Stat
 from tests.autoscaler.cluster.test_in_a_cluster import ACCOUNT, BINDING, ROOT, Scene
 from tests.autoscaler.signals.stage import ModelServer
 from tests.autoscaler.signals.test_metricsapi import METRICS_API, usage
@@ -31,9 +33,20 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield server
 
 
+class BusyScene(Scene):
+    """Its gateway always has a request."""
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            self._seq += 1
+            stats = {"iris": Stat(in_flight_seconds=0.02, in_flight=1, begun=1)}
+            self.autoscaler.receive(Beat("gw-1", self._seq, 0.02, stats))
+
+
 @pytest.fixture
 def scene(api: ApiServer, tmp_path: Path) -> Scene:
-    return Scene(api, tmp_path)
+    return BusyScene(api, tmp_path)
 
 
 def config(scene: Scene, metric: dict[str, Any], port: int = 8080) -> Config:
