@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.kube.objects import Controller, Json, condition, controller_of, epoch, metadata
+from gateway.kube.quantities import parse_quantity
 
 DRAINING = "tidegate.dev/draining"
 """The annotation of a pod that shall get nothing new and finish what it has; its value is the time of the mark."""
@@ -80,6 +81,8 @@ class Pod:
     unschedulable: str | None
     """Why no node takes it."""
     controller: Controller | None = None
+    requests: tuple[float | None, float | None] = (None, None)
+    """The cores and the bytes that all its containers together request; None where one requests nothing."""
 
     @property
     def path(self) -> str:
@@ -112,6 +115,7 @@ def pod_of(item: Json) -> Pod:
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
         controller=controller_of(item),
+        requests=(_requested(spec, "cpu"), _requested(spec, "memory")),
     )
 
 
@@ -123,6 +127,20 @@ def _ordinal(meta: Json) -> int | None:
     owned = any(owner.get("kind") == "StatefulSet" for owner in meta.get("ownerReferences") or ())
     found = _ORDINAL.search(meta["name"]) if owned else None
     return int(found[1]) if found else None
+
+
+def _requested(spec: Json, resource: str) -> float | None:
+    """Of the pod as a whole, where it says so; else of its containers, and of those that run beside them all the time."""
+    beside = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    parts = [spec] if _amount(spec, resource) else [*(spec.get("containers") or ()), *beside]
+    amounts = [_amount(part, resource) for part in parts]
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known and len(known) == len(amounts) else None
+
+
+def _amount(part: Json, resource: str) -> float | None:
+    text = ((part.get("resources") or {}).get("requests") or {}).get(resource)
+    return None if text is None else parse_quantity(text)
 
 
 # -- what stands in its way
