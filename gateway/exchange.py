@@ -33,6 +33,7 @@ from gateway.streams import ClientStream, PodStream
 if TYPE_CHECKING:
     import asyncio
 
+    from gateway.routing import Route
     from gateway.stats import Traffic
     from gateway.terms import BackendRef
 
@@ -98,7 +99,10 @@ class Exchange(Retrying):
         if route is None:
             self.fail(GatewayError(NO_ROUTE, f"no route matches {head.place}"))
             return
-        self._ref = ref = route.choose()
+        ref = route.choose() if route.steering is None else self._steer(route)
+        if ref is None:
+            return
+        self._ref = ref
         self._backend = backend = ref.backend
         self._traffic = ref.traffic or ref.meet()
         self._timeouts = timeouts = ref.timeouts
@@ -249,6 +253,10 @@ class Exchange(Retrying):
             self._client.resume()
 
     # -- inside
+
+    def _steer(self, route: "Route[BackendRef]") -> "BackendRef | None":
+        """What the Route has in mind for this request beyond its split; None: the request has ended, or goes on later."""
+        return route.choose()
 
     def _answer_ourselves(self) -> None:
         client = self._client

@@ -19,7 +19,8 @@ from gateway.breaker import Endpoint
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway
 from gateway.retries import RetryPolicy
-from gateway.routing import Route, RouteTable, Split
+from gateway.routing import Route, RouteTable
+from gateway.splits import Split
 from gateway.terms import BackendRef, Timeouts
 from gateway.upstream import Upstream
 

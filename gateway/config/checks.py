@@ -7,15 +7,19 @@ used; a warning is kept in `Config.warnings` and printed by `tidegate check`.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from gateway.config.explain import MOST_HINTS, listing, nearest
-from gateway.config.models import Document, RouteConfig
+from gateway.config.models import Document
 from gateway.config.problems import Fault, show
-from gateway.routing import LONGEST_CYCLE, PathRule, reduce_weights
+from gateway.config.routes import RouteConfig
+from gateway.splits import LONGEST_CYCLE, reduce_weights
 from gateway.targets import ScaleTarget
+
+if TYPE_CHECKING:
+    from gateway.routing import PathRule
 
 
 def cross_faults(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -5,11 +5,13 @@ from functools import lru_cache
 
 from gateway.backend import Backend
 from gateway.config.load import Config
-from gateway.config.models import BackendConfig, RouteConfig
-from gateway.config.models import Timeouts as DefaultTimeouts
+from gateway.config.models import BackendConfig
 from gateway.config.retries import Retries
+from gateway.config.routes import RouteConfig
+from gateway.config.timeouts import Timeouts as DefaultTimeouts
 from gateway.retries import RetryPolicy
-from gateway.routing import Route, RouteTable, Split
+from gateway.routing import Route, RouteTable
+from gateway.splits import Split
 from gateway.terms import BackendRef, Timeouts
 
 _STEPS = ("connect", "response", "idle", "request")

@@ -1,4 +1,4 @@
-"""Field types for one value each: durations, sizes, percentages, counts.
+"""Field types for one value each: durations, sizes, percentages, counts, names.
 
 A duration is text with its unit (`10s`, `500ms`, `1m30s`) and becomes float seconds; a share is `70%` or 0.7 and becomes
 the fraction; a size is `64KiB` or a number of bytes. What has no unit and needs one is refused with the things that may have been meant.
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from gateway.config.problems import fault, shorten, show
 
@@ -178,3 +178,5 @@ HeadSize = Annotated[Size, between(2**10, 2**20, format_size)]
 TargetSize = Annotated[Size, between(2**7, 2**20, format_size)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of pods, requests or turns; the bound keeps a slip of the finger from asking for a billion of them."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z")]
+"""It names log files and labels metrics, so it is kept to what both take."""

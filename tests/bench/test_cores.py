@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
-from gateway.routing import PathRule, Route, RouteTable, Split
+from gateway.routing import PathRule, Route, RouteTable
+from gateway.splits import Split
 from gateway.stats import Histogram
 from gateway.timers import TimerWheel
 

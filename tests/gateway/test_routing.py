@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.routing import LONGEST_CYCLE, PathRule, Route, RouteTable, Split, normalise_host, reduce_weights
+from gateway.routing import PathRule, Route, RouteTable, normalise_host
+from gateway.splits import LONGEST_CYCLE, Split, reduce_weights
 
 ROOT = PathRule("prefix", b"/")
 

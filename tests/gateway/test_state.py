@@ -7,7 +7,8 @@ import pytest
 
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
-from gateway.routing import PathRule, Route, Split
+from gateway.routing import PathRule, Route
+from gateway.splits import Split
 from gateway.state import (
     HORIZON,
     MAX_ROWS,
