@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import h11
@@ -49,8 +50,8 @@ class Loop:
             await asyncio.get_running_loop().create_future()
         pod.accept(factory())
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self._soon.append(callback)
+    def call_soon(self, callback: Callable[..., None], *arguments: Any) -> None:
+        self._soon.append(partial(callback, *arguments))
 
     def run(self) -> None:
         while self._soon:
