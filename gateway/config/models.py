@@ -142,6 +142,13 @@ class Document(Section):
             raise fault("must not be empty: there would be nothing left to serve")
         return value
 
+    def secret_files(self) -> Iterator[tuple[KeyPath, str]]:
+        """The keys that name files with secrets, and what they name."""
+        for i, route in enumerate(self.routes):
+            cookie = route.sticky.cookie if route.sticky is not None else None
+            if cookie is not None and cookie.secret_file is not None:
+                yield ("routes", i, "sticky", "cookie", "secret_file"), cookie.secret_file
+
     def files(self) -> Iterator[tuple[KeyPath, str]]:
         """The keys that name files which TLS needs, and what they name."""
         if self.tls is not None:

@@ -6,20 +6,44 @@ RouteConfig holds the keys; those that make a section of their own have a module
 
 from typing import Annotated
 
-from pydantic import Field, Strict, field_validator
+from pydantic import AfterValidator, Field, Strict, field_validator, model_validator
 
+from gateway.conditions import Look
 from gateway.config.addresses import RouteHost, RoutePath
+from gateway.config.matching import Matching, ModelName, TokenName
 from gateway.config.problems import fault
 from gateway.config.retries import RetryOverrides
-from gateway.config.scale import Section, shared
+from gateway.config.scale import shared
+from gateway.config.sticky import StickyConfig
 from gateway.config.timeouts import TimeoutOverrides
-from gateway.config.units import Count, Name, Size
+from gateway.config.units import Count, InspectSize, Name, Size, default
 from gateway.routing import PathRule
 
 _Lax = Strict(strict=False)  # YAML's lists become tuples
 
 
-class RouteConfig(Section):
+def some_weight(value: dict[str, int]) -> dict[str, int]:
+    if not any(value.values()):
+        raise fault("must give some backend a weight above 0")
+    return value
+
+
+Weights = Annotated[dict[str, Count], AfterValidator(some_weight)]
+
+
+class RuleConfig(Matching):
+    """A split of its own for some of a Route's requests: a cohort of an experiment."""
+
+    split: Weights
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "RuleConfig":
+        if self.conditions(Look(0)) is None:
+            raise fault("must ask for something beside its `split`: no request would come past it")
+        return self
+
+
+class RouteConfig(Matching):
     """What a request matches, and how it splits over Backends."""
 
     name: Name
@@ -27,8 +51,18 @@ class RouteConfig(Section):
     """Names, or `*.` and a name for everything below it. When left out: any host."""
     paths: Annotated[tuple[RoutePath, ...], _Lax] = Field(default=("/",), validate_default=True)
     """Prefixes, `{exact: /path}` or `{regex: pattern}`. When left out: every path."""
-    split: dict[str, Count]
+    aliases: dict[ModelName, ModelName] = Field(default_factory=dict)
+    """Names of models, and what pods are asked for instead; beside `model` they are names of this route, too."""
+    inspect_limit: InspectSize = default("1MiB")
+    """Bytes of a body that is looked into, for `model` or `aliases`; one with more is refused."""
+    split: Weights
     """Weights of Backends; 0: deployed but dark."""
+    rules: Annotated[tuple[RuleConfig, ...], _Lax] = ()
+    """Splits that go before `split` and `tags`, the first whose conditions hold."""
+    tags: dict[TokenName, str] = Field(default_factory=dict)
+    """What clients may write into `x-tidegate-tag`, and the Backend of `split` that it leads to. When left out: nothing."""
+    sticky: StickyConfig | None = None
+    """Who comes again stays with one Backend. When left out: requests take turns."""
     timeouts: TimeoutOverrides = shared(TimeoutOverrides())
     body_limit: Size | None = None
     """Bytes that a request's body may have; 0: no limit. Goes before `defaults`."""
@@ -52,9 +86,14 @@ class RouteConfig(Section):
             raise fault("must not be empty: leave it out for every path")
         return value
 
-    @field_validator("split")
-    @classmethod
-    def _some_weight(cls, value: dict[str, int]) -> dict[str, int]:
-        if not any(value.values()):
-            raise fault("must give some backend a weight above 0")
-        return value
+    @property
+    def look(self) -> Look:
+        """How much of a body is looked into: no more than what it may have."""
+        limit = self.inspect_limit
+        return Look(min(limit, self.body_limit) if self.body_limit else limit)
+
+    @property
+    def backends(self) -> dict[str, None]:
+        """All that it may lead to, each once."""
+        named = (*self.split, *(name for rule in self.rules for name in rule.split), *self.tags.values())
+        return dict.fromkeys(named)

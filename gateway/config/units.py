@@ -15,9 +15,9 @@ from gateway.config.problems import fault, shorten, show
 
 _LONGEST = 366 * 24 * 3600.0
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
-_DURATION = rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?"
+_DURATION = rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?"
 _DURATION_RE = re.compile(_DURATION)
-_UNITS = (3600.0, 60.0, 1.0, 0.001)
+_UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 _PERCENT_RE = re.compile(rf"{_NUMBER}%")
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE = r"([0-9]+(?:\.[0-9]+)?)(KiB|MiB|GiB)"
@@ -28,7 +28,7 @@ _BARE_RE = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds in `1h2m3s4ms` or any part of it; a bare 0 needs no unit."""
+    """Seconds in `1d2h3m4s5ms` or any part of it; a bare 0 needs no unit."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise fault(f"must be a duration such as 10s, got {show(value)}")
     if value == 0:
@@ -175,6 +175,7 @@ PanicThreshold = Annotated[
     WithJsonSchema(_PERCENTAGE_SCHEMA),
 ]
 HeadSize = Annotated[Size, between(2**10, 2**20, format_size)]
+InspectSize = Annotated[Size, between(2**10, 2**26, format_size)]
 TargetSize = Annotated[Size, between(2**7, 2**20, format_size)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of pods, requests or turns; the bound keeps a slip of the finger from asking for a billion of them."""
