@@ -1,8 +1,11 @@
 """An Exchange that looks into its request before it knows its Backend: bodies are gathered, read and renamed, and nothing else changes."""
 
 import json
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.asked import Source
 from gateway.conditions import Condition, Conditions, Look
@@ -36,6 +39,10 @@ def post(
 def chunked(*pieces: bytes) -> list[bytes]:
     head = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
     return [head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), b"0\r\nx-trailer: t\r\n\r\n"]
+
+
+def target_of(*, framed: bool) -> bytes:
+    return b"/" if framed else b"/v1/chat/completions"
 
 
 def problem(client: Client) -> tuple[int, str, str]:
@@ -132,6 +139,30 @@ class TestWhole:
         assert b"expect" not in w.link.received
         w.link.say(OK)
         assert (client.answer(b"POST").interims, client.answer(b"POST").status) == ([100], 200)
+
+
+class TestLaws:
+    @settings(deadline=None, max_examples=100)
+    @given(st.booleans(), st.sampled_from([b"iris", b"gpt-4o"]), st.lists(st.integers(1, 200), max_size=6))
+    def test_a_pod_gets_the_same_however_a_request_comes_in(
+        self, framed: bool, name: bytes, cuts: list[int]
+    ) -> None:  # hypothesis gives it by its name
+        """Whole or in any pieces, with a length or in chunks."""
+        w = world()
+        body = b'{"messages": [{"role": "user", "content": "\\u0061\\n"}], "model": "%b", "n": 1.0}' % name
+        whole = b"".join(chunked(body[:20], body[20:])) if framed else post(body)
+        ends = sorted({0, *(cut for cut in cuts if cut < len(whole)), len(whole)})
+        client = w.client().send(*(whole[a:b] for a, b in pairwise(ends)))
+        request, received, _, complete = read_request(w.link.received)
+        assert (request.target, received, complete) == (
+            target_of(framed=framed),
+            body.replace(b"gpt-4o", b"iris"),
+            True,
+        )
+        w.link.say(OK)
+        assert client.answer(b"POST").body == b"ok"
+        w.assert_at_rest()
+        assert w.gateway.buffered.held == 0
 
 
 class TestRefused:
@@ -247,6 +278,14 @@ class TestSteered:
         again = w.client().send(b"GET / HTTP/1.1\r\nhost: a\r\ncookie: %b\r\n\r\n" % value[0])
         w.link.say(OK)
         assert b"set-cookie" not in again.answer().fields
+
+    def test_a_backend_at_zero_is_woken_for_its_users(self) -> None:
+        """Sticky means sticky."""
+        w = World(pods=0)
+        steering = Steering(sticky=Sticky(Source("client_address")), keyed=Rendezvous((("iris", 1, w.ref),)))
+        w.gateway.table = RouteTable((Route("iris", Split({"iris": w.ref}, {"iris": 1}), steering=steering),))
+        w.client().send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert (w.nudges, w.backend.breaker.queued) == (1, 1)
 
     def test_the_tag_is_not_for_pods(self) -> None:
         """Nor for those who come before a name like it."""

@@ -75,12 +75,18 @@ async def telling(name: str, connection: Connection) -> None:
 
 @asynccontextmanager
 async def example(
-    name: str, tmp_path: Path, replicas: int = 1, handlers: Mapping[str, Handler] | None = None
+    name: str,
+    tmp_path: Path,
+    replicas: int = 1,
+    handlers: Mapping[str, Handler] | None = None,
+    routes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[Example]:
-    """Serve `config/examples/NAME` with so many pods for each of its backends."""
+    """Serve `config/examples/NAME` with so many pods for each of its backends; `routes` holds other values for keys of some of its routes."""
     tree, _ = compose((EXAMPLES / name).read_text())
     assert tree is not None
     config = {key: value for key, value in tree.plain().items() if key not in ("listen", "admin")}
+    for route in config["routes"]:
+        route.update((routes or {}).get(route["name"], {}))
     async with AsyncExitStack() as stack:
         pods: dict[str, list[RealPod]] = {}
         for backend, section in config["backends"].items():

@@ -94,6 +94,21 @@ async def test_a_browser_gets_a_cookie_that_leads_back(tmp_path: Path) -> None:
             assert "set-cookie" not in again.headers
 
 
+async def test_a_signed_cookie_cannot_be_made_up(tmp_path: Path) -> None:
+    """One that is not ours is replaced."""
+    (tmp_path / "sticky.key").write_text("0123456789abcdef0123456789abcdef\n")
+    signed = {"cookie": {"name": "version", "secret_file": "sticky.key"}}
+    async with example("sticky.yaml", tmp_path, routes={"browsers": {"sticky": signed}}) as served:
+        value = (await served.ask("/")).headers["set-cookie"].partition(";")[0]
+        assert "set-cookie" not in (await served.ask("/", cookie=value)).headers
+        for made_up in (
+            "version=abc",
+            value[:-1] + ("0" if value[-1] != "0" else "1"),
+            value.partition(".")[0],
+        ):
+            assert (await served.ask("/", cookie=made_up)).headers["set-cookie"].startswith("version=")
+
+
 @pytest.fixture
 async def models(tmp_path: Path) -> AsyncIterator[Example]:
     async with example("models.yaml", tmp_path) as served:
