@@ -33,6 +33,10 @@ _LATE = 5.0
 """Seconds past its end after which a watch has stalled."""
 SHORTEST_WATCH = 1.0
 """Seconds; who ends them sooner than that is not asked again at once."""
+REFUSALS = 2
+"""Failures in a row after which a watch that is refused again is begun anew with a list."""
+_NOT_ITS_VERSION = {401, 403, 429, 503}
+"""Refusals that a list would meet as well."""
 FIRST_RETRY = 0.2
 LAST_RETRY = 5.0
 
@@ -70,6 +74,8 @@ class ListWatch(Generic[T]):
         self._chance = chance
         self._version = ""
         self._failures = 0
+        self._refused = False
+        """The last watch was not even begun."""
 
     async def run(self) -> None:
         """Keep the copy true until cancelled."""
@@ -123,7 +129,8 @@ class ListWatch(Generic[T]):
         for name in self.items.keys() - found:
             self._drop(name)
         self._version, self.synced = version, True
-        self._well()
+        if not self._refused:
+            self._recovered()
         self._listener.settled()
 
     async def _learn_page(self, page: Page, found: set[str]) -> None:
@@ -145,11 +152,19 @@ class ListWatch(Generic[T]):
             "timeoutSeconds": str(round(lasts)),
         }
         began = asyncio.get_running_loop().time()
-        async with aclosing(self._cluster.watch(self.path, params, timeout=lasts + _LATE)) as events:
-            async for event in events:
-                self._learn(event["type"], event["object"])
+        try:
+            async with aclosing(self._cluster.watch(self.path, params, timeout=lasts + _LATE)) as events:
+                async for event in events:
+                    self._learn(event["type"], event["object"])
+        except ApiError as error:
+            self._refused = error.status != 410
+            if self._failures >= REFUSALS and error.status not in _NOT_ITS_VERSION:
+                # Not every server says 410 of a version that it cannot go on from, as after a restore from a backup.
+                self._version = ""
+            raise
         if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
             raise Unreachable("watches end as soon as they have begun")
+        self._well()
 
     def _learn(self, kind: str, item: Json) -> None:
         if kind == "ERROR":
@@ -162,7 +177,11 @@ class ListWatch(Generic[T]):
         self._well()
 
     def _well(self) -> None:
-        self._failures = 0
+        """A watch works. That a list does tells nothing of the next watch."""
+        self._failures, self._refused = 0, False
+        self._recovered()
+
+    def _recovered(self) -> None:
         if self.problem:
             logger.info("%s: watched again", self.path)
             self.problem = ""

@@ -171,6 +171,21 @@ class Labelled:
         return f"<Labelled by {len(self._names)} labels>"
 
 
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """The one owner that makes an object anew when it goes."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+def controller_of(item: Json) -> Controller | None:
+    owners = metadata(item).get("ownerReferences") or ()
+    found = (Controller(one["kind"], one["name"], one["uid"]) for one in owners if one.get("controller"))
+    return next(found, None)
+
+
 def metadata(item: Json) -> Json:
     found: Json = item.get("metadata") or {}
     return found

@@ -7,7 +7,15 @@ them. Writing the count is the autoscaler's (`autoscaler.cluster`).
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.kube.objects import Json, Selector, condition, metadata, parse_selector, selector_of
+from gateway.kube.objects import (
+    Controller,
+    Json,
+    Selector,
+    condition,
+    metadata,
+    parse_selector,
+    selector_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,17 @@ class Workload:
     first_ordinal: int = 0
     failure: str | None = None
     """Why it cannot even create pods, as with a quota."""
+
+    def owns(self, controller: Controller | None) -> bool:
+        """Whether a pod of this controller that the selector chooses is one of those that the count counts.
+
+        A pod that nobody controls is taken for one. A ReplicaSet is called after its Deployment; looking at it would take another watch.
+        """
+        if controller is None or self.api_version != "apps/v1":
+            return True
+        if self.kind == "Deployment":
+            return controller.kind == "ReplicaSet" and controller.name.rpartition("-")[0] == self.name
+        return controller.uid == self.uid
 
     def __str__(self) -> str:
         return f"{self.kind.lower()} {self.namespace}/{self.name}"

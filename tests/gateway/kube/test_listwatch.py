@@ -285,3 +285,34 @@ async def test_what_may_not_be_listed_is_told_in_the_servers_words(
     assert repr(found).startswith(f"<ListWatch {PATH} not listed yet, failing: ")
     await eventually(lambda: found.synced)
     task.cancel()
+
+
+async def test_a_server_whose_watches_are_always_too_old_is_not_asked_without_pause(
+    api: ApiServer, watch: ListWatch[str]
+) -> None:
+    """A list that succeeds does not make the next watch a new trouble."""
+    api.faults.answer(410, times=100_000, verb="watch", resource="secrets")
+    api.faults.cut_watches()
+    await eventually(lambda: watch._failures > 3)
+    api.faults.clear()
+    await api.apply(secret("a", "2"))
+    await eventually(lambda: watch.items["a"] == "2")
+
+
+async def test_a_version_that_no_watch_takes_any_more_is_listed_anew(
+    api: ApiServer, watch: ListWatch[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after the cluster's state was restored from a backup: what was seen is from a future that will not be, and no 410 tells it."""
+    api.faults.answer(504, times=100_000, verb="watch", resource="secrets")
+    api.faults.cut_watches()
+    await api.apply(secret("a", "2"))
+    await eventually(lambda: watch.items["a"] == "2")
+    await api.apply(secret("a", "3"))
+    await eventually(lambda: watch.items["a"] == "3")
+    assert watch.problem
+    warned = [record.message for record in caplog.records if "did not complete" in record.message]
+    assert len(warned) == 1
+    api.faults.clear()
+    await eventually(lambda: api.faults.watches)
+    await api.apply(secret("a", "4"))
+    await eventually(lambda: watch.items["a"] == "4" and not watch.problem)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from gateway.kube.objects import Selector
+import pytest
+
+from gateway.kube.objects import Controller, Selector
 from gateway.kube.workloads import workload_of, workload_of_scale
 
 PATH = "/apis/apps/v1/namespaces/models/deployments/iris"
@@ -63,3 +65,26 @@ def test_a_scale_that_says_nothing_chooses_nothing() -> None:
     """Not every pod of the namespace."""
     workload = workload_of_scale(item(), {}, "x.io/v1", "LlamaSet", "p")
     assert (workload.replicas, workload.resource_version, workload.selector) == (0, "7", Selector())
+
+
+SET = Controller("ReplicaSet", "iris-5d4f", "rs")
+
+
+@pytest.mark.parametrize(
+    ("kind", "controller", "own"),
+    [
+        ("Deployment", SET, True),
+        ("Deployment", Controller("ReplicaSet", "iris-canary-5d4f", "rs"), False),
+        ("Deployment", Controller("Job", "iris-5d4f", "j"), False),
+        ("Deployment", None, True),
+        ("StatefulSet", Controller("StatefulSet", "iris", "u"), True),
+        ("StatefulSet", Controller("StatefulSet", "iris", "another"), False),
+        ("StatefulSet", SET, False),
+        ("ReplicaSet", Controller("ReplicaSet", "iris", "u"), True),
+        ("LlamaSet", Controller("Job", "x", "j"), True),
+    ],
+)
+def test_what_another_controls_is_not_its_own(kind: str, controller: Controller | None, own: bool) -> None:
+    """Whatever the labels say. Of kinds that nobody knows the chain of owners is not known either."""
+    version = "x.io/v1" if kind == "LlamaSet" else "apps/v1"
+    assert workload_of(item(), version, kind, PATH).owns(controller) is own
