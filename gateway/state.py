@@ -223,6 +223,7 @@ def backend_view(backend: Backend, wanted: int | None, now: float) -> dict[str, 
         "queue_depth": backend.limits.depth,
         "replicas": {"ready": ready_replicas(backend), "wanted": wanted},
         "cannot_start": backend.activator.cannot_start,
+        "pending": backend.activator.pending,
         "starting_for": starting_for(backend, now),
     }
 
