@@ -80,15 +80,16 @@ class Server:
         self.config = config
         self.role = role
         self.gateway = Gateway(loop)
-        self._sources = PodSources(role)
+        self._sources = PodSources(role, loop.time())
         self.feeds = self._sources.feeds
         """By Backend; whoever runs its pods publishes here."""
         self.hub = StatsHub()
         self.status = Status(
-            gateway=f"{socket.gethostname()}-{os.getpid()}",
+            gateway=f"{os.environ.get('POD_NAME') or socket.gethostname()}-{os.getpid()}",
             version=version("tidegate"),
             started=loop.time(),
             config=str(config.path),
+            lacks=lambda: self._sources.lacks(loop.time()),
         )
         self.on_reload: Callable[[Config], Awaitable[None]] | None = None
         """Told of each configuration after it was taken over."""
