@@ -35,8 +35,9 @@ Rule = Literal[
     "max_scale",
     "grace",
     "idle",
+    "fixed",
 ]
-"""What had the last word in a Decision."""
+"""What had the last word in a Decision. `fixed` is said by `target`, of what others scale."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ async def fault(
     headers: Iterable[tuple[str, str]] = (),
 ) -> str | None:
     """As `probe`: None when it succeeded, else what was got, in words."""
-    asked = f"{host}:{port}" if path is None else f"GET {path} at {host}:{port}"
+    authority = _authority(host, port)
+    asked = authority if path is None else f"GET {path} at {authority}"
     try:
         async with asyncio.timeout(timeout):
             status = await _attempt(host, port, path, trust, headers)
@@ -73,13 +74,18 @@ async def _attempt(
     host: str, port: int, path: str | None, trust: Trust | None, headers: Iterable[tuple[str, str]]
 ) -> int:
     """The status; 200 of a port that accepts and need say nothing."""
+    authority = _authority(host, port)
     options = {} if trust is None else trust.options(host)
     reader, writer = await asyncio.open_connection(host, port, **options)
     try:
-        return 200 if path is None else await _status(reader, writer, f"{host}:{port}", path, headers)
+        return 200 if path is None else await _status(reader, writer, authority, path, headers)
     finally:
         # abort() does not linger for a peer that reads nothing, and needs no await under cancellation.
         writer.transport.abort()
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _status(

@@ -3,6 +3,7 @@
 `server` begins it when a configuration first needs it, and keeps it until the end. Neighbours: `targets`, `lease`, `gateway.kube`.
 """
 
+import logging
 import os
 import secrets
 import socket
@@ -15,6 +16,8 @@ from gateway.kube.client import Cluster
 from gateway.kube.discovery import Discovery
 from gateway.kube.slices import endpoints_of
 from gateway.targets import ServiceTarget
+
+logger = logging.getLogger(__name__)
 
 _GATEWAYS = "the gateways"
 """What their Service is followed as; no Backend has such a name."""
@@ -31,6 +34,8 @@ class ClusterLink:
         self._discovery = Discovery(cluster)
         self.lease = Lease(cluster, identity, on_news=on_news)
         self.targets = ClusterTargets(self._discovery, self.lease, on_view)
+        self._lack = ""
+        """Why there are no gateways."""
 
     @classmethod
     def begin(
@@ -52,6 +57,10 @@ class ClusterLink:
     def _tell(self, service: ServiceTarget, told: Callable[[list[str]], object]) -> None:
         view = self._discovery.view(_GATEWAYS)
         if view is not None:
+            lack = view.pending or ""
+            if lack and lack != self._lack:
+                logger.warning("no gateways are known: %s", lack)
+            self._lack = lack
             told([Address(at.host, at.port).url for at in endpoints_of(view.slices, service.port)])
 
     async def stop(self) -> None:

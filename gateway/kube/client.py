@@ -119,7 +119,7 @@ class Cluster:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line:
-                        yield json.loads(line)
+                        yield _event(line)
 
     async def _request(
         self,
@@ -131,7 +131,9 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         async with self._answer(method, path, timeout=timeout, params=params, body=body) as answer:
-            found: dict[str, Any] = json.loads(await answer.read())
+            found = json.loads(await answer.read())
+            if not isinstance(found, dict):
+                raise ValueError(f"an object was expected, not a {type(found).__name__}")  # noqa: TRY004 (of what was answered)
             return found
 
     @asynccontextmanager
@@ -155,11 +157,14 @@ class Cluster:
                 async with answer:
                     if answer.status >= 400:
                         raise _refusal(answer, await answer.read())
+                    _expect_json(answer)
                     yield answer
         except aiohttp.ClientSSLError as error:
             # The CA may have been replaced: the next try goes by what is there then.
             self._begin_renewal()
             raise Unreachable(f"{self.url}: {error}") from error
+        except RecursionError as error:
+            raise Unreachable(f"{self.url}: an answer is nested too deeply to be read") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from error
         except TimeoutError as error:
@@ -216,12 +221,28 @@ class Cluster:
         return f"<Cluster {self.url} namespace={self.namespace}>"
 
 
+def _expect_json(answer: aiohttp.ClientResponse) -> None:
+    if answer.status >= 300:
+        place = answer.headers.get("Location", "nowhere")
+        raise ValueError(f"answered {answer.status}, a redirect to {place}: that is no API server")
+    if answer.content_type == "text/html":
+        raise ValueError(f"answered {answer.status} with text/html: that is no API server")
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    event = json.loads(line)
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict) or "type" not in event:
+        raise ValueError(f"not an event of a watch: {line[:100].decode(errors='replace')}")
+    return event
+
+
 def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> ApiError:
     try:
         status = json.loads(body)
         reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     except (ValueError, AttributeError):
-        reason, message = "", body[:200].decode("utf-8", "replace").strip()
+        said = body[:200].decode("utf-8", "replace").strip()
+        reason, message = "", ": ".join(filter(None, (f"{answer.status} {answer.reason}", said)))
     after = answer.headers.get("Retry-After", "")
     return ApiError(answer.status, reason, message, float(after) if after.isdecimal() else None)
 

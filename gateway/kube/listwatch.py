@@ -73,6 +73,8 @@ class ListWatch(Generic[T]):
         self._listener = listener
         self._chance = chance
         self._version = ""
+        self._unreadable: set[str] = set()
+        """Objects that are not what they should be, as was said."""
         self._failures = 0
         self._refused = False
         """The last watch was not even begun."""
@@ -140,8 +142,10 @@ class ListWatch(Generic[T]):
                 self._put(item)
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unreachable(f"{self.path}: not a list: {error}") from error
+        if not page.is_list:
+            raise Unreachable(f"{self.path}: not a list: {', '.join(page.rest) or 'empty'}")
 
     async def _watch(self) -> None:
         lasts = WATCH * (1 + _SPREAD * self._chance())
@@ -159,7 +163,7 @@ class ListWatch(Generic[T]):
         except ApiError as error:
             self._refused = error.status != 410
             if self._failures >= REFUSALS and error.status not in _NOT_ITS_VERSION:
-                # Not every server says 410 of a version that it cannot go on from, as after a restore from a backup.
+                # Not every server says 410 of a version that it cannot go on from, as when another server took the place of the one that gave it.
                 self._version = ""
             raise
         if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
@@ -190,13 +194,23 @@ class ListWatch(Generic[T]):
     # -- the copy
 
     def _put(self, item: Json) -> None:
-        name, now = key_of(item), self._view(item)
+        name = key_of(item)
+        try:
+            now = self._view(item)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if name not in self._unreadable:
+                self._unreadable.add(name)
+                text = "%s/%s cannot be read, and is taken to be what it was: %s: %s"
+                logger.warning(text, self.path, name, type(error).__name__, error)
+            return
+        self._unreadable.discard(name)
         before = self.items.get(name)
         if now != before:
             self.items[name] = now
             self._listener.changed(name, before, now)
 
     def _drop(self, name: str) -> None:
+        self._unreadable.discard(name)
         before = self.items.pop(name, None)
         if before is not None:
             self._listener.changed(name, before, None)

@@ -62,7 +62,8 @@ def selector_of(mapping: Json | None) -> Selector:
     """Of a Deployment's `spec.selector`."""
     mapping = mapping or {}
     terms = [
-        Requirement(key, "In", frozenset([value])) for key, value in mapping.get("matchLabels", {}).items()
+        Requirement(key, "In", frozenset([value]))
+        for key, value in (mapping.get("matchLabels") or {}).items()
     ]
     terms += [
         Requirement(term["key"], term["operator"], frozenset(term.get("values") or ()))

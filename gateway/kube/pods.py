@@ -110,7 +110,7 @@ def pod_of(item: Json) -> Pod:
         cost=_cost(annotations.get(DELETION_COST, "")),
         ordinal=_ordinal(meta),
         running=running,
-        restarts=sum(one.get("restartCount", 0) for one in lasting),
+        restarts=sum(one.get("restartCount") or 0 for one in lasting),
         checks=_checks(spec, {one.get("name") for one in lasting if one.get("started")}),
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
@@ -193,7 +193,12 @@ def _check(probe: Json, container: Json) -> HttpCheck | None:
     action: dict[str, Any] = probe.get("httpGet") or probe.get("tcpSocket") or {}
     headers = tuple((one["name"], one.get("value") or "") for one in action.get("httpHeaders") or ())
     port = _port(action.get("port"), container)
-    if port is None or action.get("host") or probe.get("successThreshold", 1) > 1 or not _sendable(headers):
+    if (
+        port is None
+        or action.get("host")
+        or (probe.get("successThreshold") or 1) > 1
+        or not _sendable(headers)
+    ):
         return None
     path = quote(action.get("path") or "/", safe=string.punctuation) if "httpGet" in probe else None
     return HttpCheck(

@@ -13,6 +13,7 @@ from gateway.kube.objects import Json, metadata
 
 SERVICE = "kubernetes.io/service-name"
 _NOBODY = "has no ready endpoints; nobody here starts pods for it"
+_LAST_PORT = 65535
 _FAMILIES = ("FQDN", "IPv6", "IPv4")
 """Of the addresses of one pod the last counts."""
 
@@ -54,7 +55,7 @@ def slice_of(item: Json) -> Slice:
 
 
 def _counts(port: Json) -> bool:
-    return bool(port.get("port")) and (port.get("protocol") or "TCP") == "TCP"
+    return 0 < (port.get("port") or 0) <= _LAST_PORT and (port.get("protocol") or "TCP") == "TCP"
 
 
 def _place(endpoint: Json) -> Place:

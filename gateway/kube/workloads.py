@@ -62,10 +62,10 @@ def workload_of(item: Json, api_version: str, kind: str, path: str) -> Workload:
     return Workload(
         **_named(item, api_version, kind, path),
         resource_version=metadata(item)["resourceVersion"],
-        replicas=spec.get("replicas", 1),
+        replicas=1 if spec.get("replicas") is None else spec["replicas"],
         selector=selector_of(spec.get("selector")),
         ordered=kind == "StatefulSet",
-        first_ordinal=(spec.get("ordinals") or {}).get("start", 0),
+        first_ordinal=(spec.get("ordinals") or {}).get("start") or 0,
         failure=(failing.get("message") or failing.get("reason")) if failing and failed else None,
     )
 
@@ -75,7 +75,7 @@ def workload_of_scale(item: Json, scale: Json, api_version: str, kind: str, path
     return Workload(
         **_named(item, api_version, kind, path),
         resource_version=metadata(scale).get("resourceVersion") or metadata(item)["resourceVersion"],
-        replicas=(scale.get("spec") or {}).get("replicas", 0),
+        replicas=(scale.get("spec") or {}).get("replicas") or 0,
         selector=parse_selector((scale.get("status") or {}).get("selector") or ""),
     )
 

@@ -35,7 +35,7 @@ async def test_each_target_has_its_rows() -> None:
     controller.put("iris", ScalingSpec(target=2.0), FixedScaler(1))
     assert await lines(controller) == [
         "tidegate_autoscaler_leading 1",
-        'tidegate_autoscaler_desired_replicas{backend="iris"} 2',
+        'tidegate_autoscaler_desired_replicas{backend="iris"} 1',
         'tidegate_autoscaler_ready_replicas{backend="iris"} 1',
         'tidegate_autoscaler_observed{backend="iris",window="stable"} 3.0',
         'tidegate_autoscaler_observed{backend="iris",window="panic"} 3.0',

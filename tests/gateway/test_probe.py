@@ -164,3 +164,13 @@ async def test_a_refusal_and_a_silence_are_told_in_words() -> None:
         at = f"127.0.0.1:{port}"
         assert await fault("127.0.0.1", port, "/", 0.01) == f"GET / at {at}: no answer within 0.01 s"
     assert await fault("127.0.0.1", port, None, 10.0) == f"{at}: connection refused"
+
+
+async def test_an_address_of_ipv6_stands_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers refuse a Host that ends in one number too many."""
+    heard: list[bytes] = []
+    connect = asyncio.open_connection
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n", heard) as port:
+        monkeypatch.setattr(asyncio, "open_connection", lambda _host, port: connect("127.0.0.1", port))
+        assert await probe("fd00::1", port, "/ready", 10.0)
+    assert f"\r\nHost: [fd00::1]:{port}\r\n".encode() in heard[0]

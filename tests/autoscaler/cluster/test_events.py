@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +53,17 @@ async def test_an_event_names_the_object_and_says_why() -> None:
     assert body["metadata"]["name"].startswith("iris.")
     assert body["source"] == {"component": "tidegate"}
     assert written.said == [("Normal", "ScaledUp", "from 0 to 3: 3 queued and no pod ready: waking with 3")]
+
+
+@pytest.mark.parametrize("name", ["a" * 253, "a" * 229 + "." + "b" * 23])
+async def test_an_events_name_is_one_that_the_api_takes(name: str) -> None:
+    """However long the object's."""
+    written = Written()
+    written.events.scaled(replace(written.workload, name=name), 0, 1, "so")
+    await settle()
+    event = written.stage.cluster.bodies[0]["metadata"]["name"]
+    assert len(event) <= 253
+    assert re.fullmatch(r"[a-z0-9]+(\.[a-z0-9]+)+", event)
 
 
 async def test_every_count_is_told() -> None:
@@ -122,3 +135,16 @@ async def test_a_long_message_is_cut() -> None:
     written.events.warn(written.workload, "CannotStart", "ä" * 2000)
     await settle()
     assert len(written.said[0][2].encode()) == 1024
+
+
+async def test_a_back_off_that_grows_is_no_news() -> None:
+    """The kubelet doubles it each time; another image is news."""
+    written = Written()
+    for seconds in ("10s", "20s", "2m40s", "5m0s"):
+        written.events.warn(written.workload, "CannotStart", f"back-off {seconds} restarting model:1")
+    written.events.warn(written.workload, "CannotStart", "back-off 10s restarting model:2")
+    await settle()
+    assert [message for _, _, message in written.said] == [
+        "back-off 10s restarting model:1",
+        "back-off 10s restarting model:2",
+    ]

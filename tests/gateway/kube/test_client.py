@@ -1,10 +1,13 @@
 """One API server over real sockets: credentials, refusals, and what cannot be reached."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException
 
 from gateway.kube import client
@@ -190,3 +193,70 @@ async def test_a_proxy_is_used_where_it_is_named(
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
         await cluster.get(PODS)
     await cluster.close()
+
+
+JSON = "Content-Type: application/json\r\n"
+
+
+@asynccontextmanager
+async def answering(answer: str) -> AsyncIterator[Cluster]:
+    """Whatever listens where an API server should: it answers everything with the same."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head, _, body = answer.partition("\r\n\r\n")
+        writer.write(f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        configuration = Configuration()
+        configuration.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        cluster = Cluster(configuration, "models")
+        yield cluster
+        await cluster.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            "200 OK\r\nContent-Type: text/html\r\n\r\n<html>",
+            "answered 200 with text/html: that is no API server",
+        ),
+        (
+            "302 Found\r\nLocation: https://login\r\n\r\n",
+            "answered 302, a redirect to https://login: that is no API",
+        ),
+        (f"200 OK\r\n{JSON}\r\n[]", "an object was expected, not a list"),
+        (f"200 OK\r\n{JSON}\r\n" + "[" * 100_000, "nested too deeply"),
+    ],
+)
+async def test_what_is_no_api_server_is_told_from_one(answer: str, words: str) -> None:
+    """As a proxy that wants a login."""
+    async with answering(answer) as cluster:
+        with pytest.raises(Unreachable, match=words):
+            await cluster.get(PODS)
+
+
+@pytest.mark.parametrize("line", ["null", "{}", '{"type": "ADDED"}', '{"type": "ERROR", "object": null}'])
+async def test_what_is_no_event_ends_a_watch(line: str) -> None:
+    """As any other interruption."""
+    async with answering(f"200 OK\r\n{JSON}\r\n{line}\n") as cluster:
+        with pytest.raises(Unreachable, match="not an event"):
+            await anext(cluster.watch(PODS, {}, timeout=5.0))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("403 Forbidden\r\nContent-Type: text/html\r\n\r\n<html>no</html>", "403 Forbidden: <html>no</html>"),
+        ("502 Bad Gateway\r\n\r\n", "502 Bad Gateway"),
+        (f"500 X\r\n{JSON}\r\n[]", r"500 X: \[\]"),
+    ],
+)
+async def test_a_refusal_that_is_no_status_is_told_with_its_code(answer: str, words: str) -> None:
+    """A proxy's words alone would not say that it refused anything."""
+    async with answering(answer) as cluster:
+        with pytest.raises(ApiError, match=f"^{words}$"):
+            await cluster.get(PODS)

@@ -92,7 +92,7 @@ async def test_a_thousand_backends_share_one_watch_per_resource(api: ApiServer, 
     for number in range(50):
         looker.follow(f"d{number}", ScaleTarget("apps/v1", "Deployment", f"d{number}", "models", PORT))
     await eventually(lambda: all(looker.discovery.view(f"d{number}") for number in range(50)))
-    assert len(api.faults.watches) == 2
+    await eventually(lambda: len(api.faults.watches) == 2)
     for number in range(50):
         looker.discovery.forget(f"d{number}")
     await eventually(lambda: not api.faults.watches)

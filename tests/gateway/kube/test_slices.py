@@ -86,6 +86,13 @@ def test_only_ports_of_tcp_count() -> None:
     assert [info.port for info in endpoints_of([one("a", endpoint("10.0.0.1"), ports=ports)], None)] == [8443]
 
 
+@pytest.mark.parametrize("number", [-1, 0, 65536])
+def test_a_port_that_cannot_be_is_none(number: int) -> None:
+    """The API server does not look at it, and a connection to it would be an error of ours."""
+    ports = [{"name": "http", "port": number}]
+    assert endpoints_of([one("a", endpoint("10.0.0.1"), ports=ports)], "http") == ()
+
+
 @pytest.mark.parametrize("ports", [[], [{"name": "", "port": None}]])
 def test_where_no_port_is_told_a_number_is_taken_at_its_word(ports: list[dict[str, Any]]) -> None:
     """As of a headless Service without ports, or one for all ports; there are no names to find."""

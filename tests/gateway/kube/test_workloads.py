@@ -26,6 +26,14 @@ def test_a_deployment_tells_all_that_its_scale_tells() -> None:
     assert str(workload) == "deployment models/iris"
 
 
+@pytest.mark.parametrize(("spec", "count"), [({}, 3), ({"replicas": None}, 1), ({"replicas": 0}, 0)])
+def test_a_count_that_is_left_out_is_the_apis_own(spec: dict[str, Any], count: int) -> None:
+    """One; of a scale none."""
+    assert workload_of(item(spec), "apps/v1", "Deployment", PATH).replicas == count
+    scale = {"metadata": {}, "spec": {"replicas": None}}
+    assert workload_of_scale(item(), scale, "x.io/v1", "LlamaSet", PATH).replicas == 0
+
+
 def test_a_statefulset_is_ordered_from_where_it_starts() -> None:
     """It loses its highest ordinal."""
     workload = workload_of(item({"ordinals": {"start": 5}}), "apps/v1", "StatefulSet", PATH)
