@@ -37,6 +37,7 @@ from gateway.config import (
     build_table,
     check_role,
     load,
+    unchangeable,
     watch,
 )
 from gateway.credentials import Keeper
@@ -186,6 +187,7 @@ class Server:
         # Off the loop: a thousand routes take 30 ms and more.
         gateway.table = await asyncio.to_thread(build_table, config, gateway.backends, previous)
         gateway.head_timeout = config.defaults.timeouts.head
+        gateway.details = config.errors.details == "full"
         self._limit(config)
         for name in gateway.backends.keys() - config.backends.keys():
             self._remove(name, now)
@@ -265,7 +267,7 @@ class Server:
 
     async def _load(self) -> None:
         config = await asyncio.to_thread(load_for, self.role, self.config.path, self._overrides)
-        problems = list(self._unchangeable(config))
+        problems = unchangeable(self.config, config)
         if problems:
             raise ConfigError(problems)
         await self.apply(config)
@@ -274,18 +276,6 @@ class Server:
         logger.info(
             "took over %s: %d routes, %d backends", config.path, len(config.routes), len(config.backends)
         )
-
-    def _unchangeable(self, config: Config) -> list[Problem]:
-        found = []
-        for key in ("listen", "admin"):
-            old, new = getattr(self.config, key), getattr(config, key)
-            if old != new:
-                text = f"cannot change from {old} to {new} while running: restart Tidegate for that"
-                found.append(Problem(str(config.path), None, key, text))
-        if (self.config.tls is None) != (config.tls is None):
-            text = "cannot be added or removed while running: restart Tidegate for that"
-            found.append(Problem(str(config.path), config.line_of("tls"), "tls", text))
-        return found
 
     # -- listening
 
