@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yaml import YAMLError
 
 from gateway.kube.proxies import proxy_for
 
@@ -33,6 +34,8 @@ TIMEOUT = 10.0
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
 MERGE_PATCH = "application/merge-patch+json"
+_MISREAD = (YAMLError, TypeError, AttributeError)
+"""What the library says of a file that is something else, or half of what it will be."""
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -208,6 +211,7 @@ class Cluster:
     async def _read_again(self) -> None:
         try:
             configuration, _ = await _credentials()
+            session = _session(configuration)
         except NoClusterError as error:
             logger.warning("the cluster's credentials cannot be read again, the old ones are used: %s", error)
             return
@@ -215,7 +219,7 @@ class Cluster:
         if self._retired is not None:
             await self._retired.close()
         # Watches that still run on it may end in peace.
-        self._retired, self._session = self._session, _session(configuration)
+        self._retired, self._session = self._session, session
 
     def __repr__(self) -> str:
         return f"<Cluster {self.url} namespace={self.namespace}>"
@@ -248,6 +252,19 @@ def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> ApiError:
 
 
 def _session(configuration: Configuration) -> aiohttp.ClientSession:
+    """Raises NoClusterError."""
+    try:
+        context = _context(configuration)
+    except (OSError, ValueError) as error:
+        why = f"its certificates cannot be used: {error}"
+        raise NoClusterError(f"no credentials for a cluster, from {_source()}: {why}") from error
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=timeout, read_bufsize=2**18
+    )
+
+
+def _context(configuration: Configuration) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
     # Python 3.13 asks of CAs what many clusters' own do not have, and what kubectl does not ask.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -256,16 +273,13 @@ def _session(configuration: Configuration) -> aiohttp.ClientSession:
     if not configuration.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=timeout, read_bufsize=2**18
-    )
+    return context
 
 
 async def _credentials() -> tuple[Configuration, str]:
     """As kubectl finds them, and the default namespace that comes with them."""
     configuration = Configuration()
-    files = os.environ.get("KUBECONFIG") or _home_file()
+    files = _files()
     try:
         if files:
             loader = await kube_config.load_kube_config(
@@ -274,12 +288,23 @@ async def _credentials() -> tuple[Configuration, str]:
             context: Any = loader.current_context
             return configuration, context["context"].get("namespace") or "default"
         kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-        where = f"KUBECONFIG {files}" if files else "the pod's service account"
+    except (ConfigException, OSError, ValueError, KeyError, *_MISREAD, AssertionError) as error:
         why = (str(error) or type(error).__name__).rstrip(".")
+        if isinstance(error, _MISREAD):
+            why = f"it is no kubeconfig: {why}"
         hint = "" if files else ". Outside of a cluster, name a kubeconfig in KUBECONFIG"
-        raise NoClusterError(f"no credentials for a cluster, from {where}: {why}{hint}") from error
+        raise NoClusterError(f"no credentials for a cluster, from {_source()}: {why}{hint}") from error
     return configuration, _own_namespace()
+
+
+def _files() -> str | None:
+    return os.environ.get("KUBECONFIG") or _home_file()
+
+
+def _source() -> str:
+    """For people."""
+    files = _files()
+    return f"KUBECONFIG {files}" if files else "the pod's service account"
 
 
 def _own_namespace() -> str:

@@ -231,12 +231,11 @@ def test_a_models_count_is_left_to_whoever_scales_it() -> None:
 def test_no_examples_selector_takes_anothers_pods() -> None:
     """Applied side by side they would have each other's pods."""
     built = combine(*(build(folder) for folder in EXAMPLES))
-    models = {o["metadata"]["name"]: o["spec"] for o in built if pod_spec(o) is not None}
-    for name, spec in models.items():
-        wanted = spec["selector"]["matchLabels"].items()
-        assert [n for n, o in models.items() if wanted <= o["template"]["metadata"]["labels"].items()] == [
-            name
-        ]
+    models = [obj for obj in built if pod_spec(obj) is not None]
+    for model in models:
+        wanted = model["spec"]["selector"]["matchLabels"].items()
+        taken = [obj for obj in models if wanted <= obj["spec"]["template"]["metadata"]["labels"].items()]
+        assert taken == [model]
 
 
 def test_images_have_the_projects_version() -> None:

@@ -1,6 +1,7 @@
 """One API server over real sockets: credentials, refusals, and what cannot be reached."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -131,6 +132,44 @@ async def test_without_credentials_the_person_is_told_what_to_name(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(NoClusterError, match="from KUBECONFIG"):
         await Cluster.connect()
+
+
+KUBECONFIG = """
+current-context: c
+contexts: [{name: c, context: {cluster: k, user: u}}]
+clusters: [{name: k, cluster: {server: 'https://127.0.0.1:9', %s}}]
+users: [{name: u, user: %s}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "it is no kubeconfig: while parsing"),
+        ("", "it is no kubeconfig"),
+        ("\x00", "it is no kubeconfig"),
+        (KUBECONFIG % ("insecure-skip-tls-verify: true", "secret"), "it is no kubeconfig"),
+        (KUBECONFIG % ("certificate-authority-data: bm9wZQ==", "{}"), "its certificates cannot be used"),
+        (
+            KUBECONFIG
+            % (
+                "insecure-skip-tls-verify: true",
+                "{client-certificate-data: bm9wZQ==, client-key-data: bm9wZQ==}",
+            ),
+            "its certificates cannot be used",
+        ),
+    ],
+)
+async def test_credentials_that_cannot_be_used_are_told_and_leave_those_in_use(
+    api: ApiServer, cluster: Cluster, caplog: pytest.LogCaptureFixture, text: str, words: str
+) -> None:
+    """At the start, and when they are read again."""
+    Path(os.environ["KUBECONFIG"]).write_text(text)
+    with pytest.raises(NoClusterError, match=words):
+        await Cluster.connect()
+    api.faults.answer(401, times=1, verb="list", resource="pods")
+    assert (await cluster.get(PODS))["items"] == []
+    assert words in caplog.text
 
 
 async def test_a_home_has_a_kubeconfig(
