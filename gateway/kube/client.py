@@ -101,16 +101,16 @@ class Cluster:
             return (await answer.read()).decode()
 
     async def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
-        return await self._request("POST", path, body=body, timeout=timeout)
+        return await self._request("POST", path, params=_within(timeout), body=body, timeout=timeout)
 
     async def replace(
         self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT
     ) -> dict[str, Any]:
-        return await self._request("PUT", path, body=body, timeout=timeout)
+        return await self._request("PUT", path, params=_within(timeout), body=body, timeout=timeout)
 
     async def patch(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """A merge patch (RFC 7386)."""
-        return await self._request("PATCH", path, body=body, timeout=timeout)
+        return await self._request("PATCH", path, params=_within(timeout), body=body, timeout=timeout)
 
     async def watch(
         self, path: str, params: Mapping[str, str], *, timeout: float
@@ -223,6 +223,11 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<Cluster {self.url} namespace={self.namespace}>"
+
+
+def _within(seconds: float) -> dict[str, str]:
+    """Have the API server give a write up in time as well: one that it holds up must not be done when nobody waits for it any more."""
+    return {"timeout": f"{seconds:.3f}s"}
 
 
 def _expect_json(answer: aiohttp.ClientResponse) -> None:

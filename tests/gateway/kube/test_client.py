@@ -65,6 +65,22 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(api: ApiServer, cl
         await cluster.get(PODS, timeout=0.1)
 
 
+async def test_a_write_that_is_held_up_is_given_up_by_the_server_too(
+    api: ApiServer, cluster: Cluster
+) -> None:
+    """Also when the client hangs and cannot close its connection."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps"
+    api.faults.delay(0.5, times=1, verb="create", resource="configmaps")
+    async with cluster._session.post(
+        f"{cluster.url}{path}",
+        params=client._within(0.1),
+        json=config_map("late"),
+        headers={"Authorization": f"Bearer {api.admin_token}"},
+    ) as answer:
+        assert answer.status == 504
+    assert api.store.find("configmaps", cluster.namespace, "late") is None
+
+
 async def test_a_token_that_was_replaced_costs_nobody_anything(
     api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
