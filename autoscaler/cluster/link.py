@@ -30,7 +30,7 @@ class ClusterLink:
         self, cluster: Cluster, identity: str, on_news: Callable[[], object], on_view: Callable[[str], None]
     ) -> None:
         """`on_news` is called when what failed before may work now, `on_view` with the name of a Backend of whose pods there is news."""
-        self._cluster = cluster
+        self.cluster = cluster
         self._discovery = Discovery(cluster)
         self.lease = Lease(cluster, identity, on_news=on_news)
         self.targets = ClusterTargets(self._discovery, self.lease, on_view)
@@ -68,10 +68,10 @@ class ClusterLink:
         await self.targets.stop()
         await self.lease.stop()
         await self._discovery.stop()
-        await self._cluster.close()
+        await self.cluster.close()
 
     def __repr__(self) -> str:
-        return f"<ClusterLink {self._cluster} {self.targets}>"
+        return f"<ClusterLink {self.cluster} {self.targets}>"
 
 
 def _identity() -> str:

@@ -15,7 +15,7 @@ from autoscaler.cluster.lease import Lease
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.waking import Waking
 from autoscaler.kpa import Decision
-from autoscaler.plan import Scaler, Superseded
+from autoscaler.plan import Scaler, Superseded, Unknown
 from autoscaler.scalers import FixedScaler
 from gateway.endpoints import Feed
 from gateway.kube.client import ClusterError
@@ -80,6 +80,10 @@ class ClusterTargets:
             why = f": {view.pending}" if view.pending else ""
             text = f"no pod was ready after {known.waking.timeout:g} s, while requests waited{why}"
             self._events.warn(view.workload, "ActivationTimeout", text)
+
+    def view(self, name: str) -> View | Unknown:
+        """What is known of a target now, be it scaled or only looked at."""
+        return self._discovery.view(name) or Unknown(self._discovery.missing(name))
 
     def drop(self, name: str) -> None:
         """Look after it no longer; its marks are taken back in the background."""

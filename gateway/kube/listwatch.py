@@ -2,7 +2,7 @@
 
 Lists are paged, and pages are gone through in turns of the loop; what a list shows no more is gone. A watch goes on from the last version seen, bookmarks
 included; when that is too old (410), everything is listed anew, and the copy stays as it was until then. Each watch is asked to end after half a minute, and one
-that has not ended by then has stalled silently. Whatever fails, faults of our own included, is tried again after growing, jittered pauses; the copy stays.
+that has not ended by then has stalled silently; ten in a row that say nothing at all are not believed. Whatever fails, faults of our own included, is tried again after growing, jittered pauses; the copy stays.
 Objects are turned into small views at once; the Listener is told of each view that differs. Neighbour: `discovery`, its user.
 """
 
@@ -37,6 +37,10 @@ REFUSALS = 2
 """Failures in a row after which a watch that is refused again is begun anew with a list."""
 _NOT_ITS_VERSION = {401, 403, 429, 503}
 """Refusals that a list would meet as well."""
+SILENT = 10
+"""Watches in a row without an event, a bookmark included, after which all is listed anew: every five minutes where nothing changes and a server
+sends no bookmarks. One that was restored from a backup counts up to our version again before it says a word.
+"""
 FIRST_RETRY = 0.2
 LAST_RETRY = 5.0
 
@@ -73,6 +77,8 @@ class ListWatch(Generic[T]):
         self._listener = listener
         self._chance = chance
         self._version = ""
+        self._silent = 0
+        """Watches since the last event."""
         self._unreadable: set[str] = set()
         """Objects that are not what they should be, as was said."""
         self._failures = 0
@@ -156,9 +162,11 @@ class ListWatch(Generic[T]):
             "timeoutSeconds": str(round(lasts)),
         }
         began = asyncio.get_running_loop().time()
+        self._silent += 1
         try:
             async with aclosing(self._cluster.watch(self.path, params, timeout=lasts + _LATE)) as events:
                 async for event in events:
+                    self._silent = 0
                     self._learn(event["type"], event["object"])
         except ApiError as error:
             self._refused = error.status != 410
@@ -169,6 +177,8 @@ class ListWatch(Generic[T]):
         if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
             raise Unreachable("watches end as soon as they have begun")
         self._well()
+        if self._silent >= SILENT:
+            self._silent, self._version = 0, ""
 
     def _learn(self, kind: str, item: Json) -> None:
         if kind == "ERROR":

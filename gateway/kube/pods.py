@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.kube.objects import Controller, Json, condition, controller_of, epoch, metadata
+from gateway.kube.quantities import parse_quantity
 
 DRAINING = "tidegate.dev/draining"
 """The annotation of a pod that shall get nothing new and finish what it has; its value is the time of the mark."""
@@ -82,6 +83,8 @@ class Pod:
     controller: Controller | None = None
     unready: str | None = None
     """What the Ready condition of one whose containers run says when it is False."""
+    requests: tuple[float | None, float | None] = (None, None)
+    """The cores and the bytes that all its containers together request; None where one requests nothing."""
 
     @property
     def path(self) -> str:
@@ -116,6 +119,7 @@ def pod_of(item: Json) -> Pod:
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
         controller=controller_of(item),
         unready=_unready(ready) if running else None,
+        requests=(_requested(spec, "cpu"), _requested(spec, "memory")),
     )
 
 
@@ -133,6 +137,20 @@ def _ordinal(meta: Json) -> int | None:
     owned = any(owner.get("kind") == "StatefulSet" for owner in meta.get("ownerReferences") or ())
     found = _ORDINAL.search(meta["name"]) if owned else None
     return int(found[1]) if found else None
+
+
+def _requested(spec: Json, resource: str) -> float | None:
+    """Of the pod as a whole, where it says so; else of its containers, and of those that run beside them all the time."""
+    beside = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    parts = [spec] if _amount(spec, resource) else [*(spec.get("containers") or ()), *beside]
+    amounts = [_amount(part, resource) for part in parts]
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known and len(known) == len(amounts) else None
+
+
+def _amount(part: Json, resource: str) -> float | None:
+    text = ((part.get("resources") or {}).get("requests") or {}).get(resource)
+    return None if text is None else parse_quantity(text)
 
 
 # -- what stands in its way

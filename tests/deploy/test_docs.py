@@ -11,7 +11,7 @@ from gateway.backend import Backend, Limits
 from gateway.state import backend_view
 from tests.deploy.manifests import DEPLOY, OVERLAYS, ROOT
 
-PAGES = [ROOT / "docs/kubernetes.md", DEPLOY / "README.md"]
+PAGES = [ROOT / "docs/kubernetes.md", ROOT / "docs/autoscaling.md", DEPLOY / "README.md"]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 

@@ -222,16 +222,30 @@ async def test_a_watch_that_says_nothing_is_found_out(
     task.cancel()
 
 
+async def test_watches_that_say_nothing_are_not_believed_for_ever(
+    api: ApiServer, watch: ListWatch[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a server that was restored from a backup, and is behind the version that it is asked to go on from."""
+    monkeypatch.setattr(listwatch, "WATCH", 1.0)
+    monkeypatch.setattr(listwatch, "SHORTEST_WATCH", 0.0)
+    monkeypatch.setattr(listwatch, "SILENT", 2)
+    api.faults.freeze(lists_current=True)
+    await api.apply(secret("a", "2"))
+    api.faults.cut_watches(cleanly=True)
+    await eventually(lambda: watch.items["a"] == "2", 10)
+
+
 @pytest.mark.parametrize("known", [0, 1], ids=["in a list", "in a watch"])
 async def test_a_fault_of_our_own_ends_nothing(
     api: ApiServer, cluster: Cluster, told: Told, caplog: pytest.LogCaptureFixture, known: int
 ) -> None:
-    """One that nobody foresaw is told with its traceback, once, and tried again for as long as what brought it about is there."""
+    """What nobody foresaw is told with its traceback, once, and tried again for as long as it is there."""
 
     def strict(item: Json) -> str:
-        if not item["data"]:
-            raise RuntimeError("unforeseen")
-        return value(item)
+        data = item["data"]
+        if "value" not in data:
+            raise RuntimeError("no value")
+        return str(data["value"])
 
     found = ListWatch(cluster, PATH, strict, told)
     await api.apply([secret("a", "1")] * known)
@@ -242,7 +256,7 @@ async def test_a_fault_of_our_own_ends_nothing(
         api.faults.cut_watches()
         api.faults.compact()
     await eventually(lambda: found._failures > 2)
-    assert found.problem == "RuntimeError: unforeseen"
+    assert found.problem == "RuntimeError: no value"
     said = [record for record in caplog.records if "RuntimeError" in record.message]
     assert len(said) == 1
     assert said[0].exc_info

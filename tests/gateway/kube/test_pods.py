@@ -277,3 +277,30 @@ def test_what_runs_without_getting_ready_says_why(condition: dict[str, str], tol
     }
     assert pod_of(item(status=state)).unready == f"it runs, and its Ready condition is False: {told}"
     assert pod_of(item(status={**state, "containerStatuses": [waiting("ContainerCreating")]})).unready is None
+
+
+def requesting(*requests: dict[str, str], **spec: Any) -> tuple[float | None, float | None]:
+    containers = [{"name": "c", "resources": {"requests": one}} for one in requests]
+    return pod_of(item(spec={"containers": containers, **spec})).requests
+
+
+def test_a_pods_requests_are_those_of_its_containers() -> None:
+    """In cores and bytes; what one of them leaves open is not known of the pod."""
+    assert requesting({"cpu": "250m", "memory": "1Gi"}, {"cpu": "1", "memory": "1Mi"}) == (
+        1.25,
+        2.0**30 + 2**20,
+    )
+    assert requesting({"cpu": "250m"}, {"cpu": "250m", "memory": "1Gi"}) == (0.5, None)
+    assert pod_of(item()).requests == (None, None)
+
+
+def test_containers_that_run_beside_the_others_request_too() -> None:
+    """An init container that restarts always does; one that ends has given its share back."""
+    beside = {"restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}}
+    before = {"resources": {"requests": {"cpu": "4"}}}
+    assert requesting({"cpu": "400m"}, initContainers=[beside, before]) == (0.5, None)
+
+
+def test_a_pod_may_request_as_a_whole() -> None:
+    """Then its containers need not say anything."""
+    assert requesting({}, {}, resources={"requests": {"cpu": "2"}}) == (2.0, None)
