@@ -7,7 +7,6 @@ on its own. A thousand Backends are sent one by one, and the loop turns in betwe
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,8 +29,6 @@ def describe(target: Target, now: float) -> dict[str, Any]:
         **_there(target.view()),
         "removed": target.removed_at is not None,
         "error": target.error or None,
-        "target": target.spec.target,
-        "metric": target.spec.metric,
     }
     last = {} if target.decision is None else _decision(target.decision, now)
     history = [_decision(decision, now) for decision in reversed(target.history)]
@@ -55,8 +52,18 @@ def _decision(decision: Decision, now: float) -> dict[str, Any]:
         "excess_burst_capacity": decision.excess_burst_capacity,
         "at": datetime.fromtimestamp(decision.at, UTC).isoformat(timespec="milliseconds"),
         "age_seconds": round(now - decision.at, 3),
-        "inputs": asdict(decision.observed),
+        "inputs": _inputs(decision),
     }
+
+
+def _inputs(decision: Decision) -> dict[str, Any]:
+    observed = decision.observed
+    metrics = {
+        metric.name: {"target": metric.target, "stable": reading.stable, "panic": reading.panic}
+        for metric, reading in zip(decision.metrics, observed.readings, strict=True)
+    }
+    known = {key: getattr(observed, key) for key in ("ready", "replicas", "in_flight", "waiting")}
+    return {"metrics": metrics, **known, "missing": observed.absence or None}
 
 
 class _Pages:

@@ -5,19 +5,20 @@ fall into buckets, one per beat and gateway, whatever the jitter of its arrival.
 for it has come or it is 2 s old, so that the newest, half-told second never drags an average down. A nudge replaces the
 counts of the moment and enters no bucket.
 
-`Collector` is told the time (epoch seconds of a clock that never jumps); `subscription` is its edge. Memory: a few numbers per known gateway and configured Backend, windows only for Backends that were busy lately.
+What no gateway tells is sampled elsewhere and told here (`sample`, `failed`). `Collector` is told the time (epoch seconds of a clock that never
+jumps); `subscription` is its edge, `series` keeps the windows. Memory: a few numbers per known gateway and configured Backend, windows only
+for Backends that were busy lately.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from autoscaler.kpa import Observed
+from autoscaler.series import BUCKET, NOTHING, Measured, Series
 from autoscaler.spec import ScalingSpec
-from autoscaler.window import Window
 from gateway.stats import Beat, Stat
 
-BUCKET = 1.0
 MISSING_AFTER = 3
 """Seconds without a beat after which a gateway's data count as missing, and buckets wait for it no longer."""
 FORGOTTEN_AFTER = 60.0
@@ -84,68 +85,6 @@ class _Gateway:
         return math.floor(now)
 
 
-class _Series:
-    """One Backend's windows, which exist only while it is or was lately busy."""
-
-    __slots__ = ("_busy_at", "_since", "_windows", "spec")
-
-    def __init__(self, spec: ScalingSpec) -> None:
-        self.spec = spec
-        self._since: int | None = None
-        """The bucket from which on absence has meant zero; None: the next value begins the windows."""
-        self._busy_at = 0
-        self._windows: tuple[Window, Window] | None = None
-
-    @property
-    def open(self) -> bool:
-        return self._windows is not None
-
-    def record(self, bucket: int, value: float) -> None:
-        if self._windows is None:
-            if not value:
-                return
-            self._windows = self._begin(bucket)
-        for window in self._windows:
-            window.record(bucket, value)
-        if value:
-            self._busy_at = max(self._busy_at, bucket)
-        elif bucket - self._busy_at > max(self.spec.stable_window, self.spec.panic_window):
-            self._windows = None
-
-    def _begin(self, bucket: int) -> tuple[Window, Window]:
-        """New windows, holding the zeros that nobody wrote down while the Backend idled."""
-        lengths = (self.spec.stable_window, self.spec.panic_window)
-        stable, panic = (Window(length, BUCKET) for length in lengths)
-        if self._since is None:
-            self._since = bucket
-        for window, length in zip((stable, panic), lengths, strict=True):
-            window.record(max(min(self._since, bucket), bucket + 1 - math.ceil(length / BUCKET)), 0.0)
-        return stable, panic
-
-    def averages(self, bucket: int) -> tuple[float, float]:
-        if self._windows is None:
-            return 0.0, 0.0
-        stable, panic = self._windows
-        return stable.average(bucket), panic.average(bucket)
-
-    def note_pods(self, replicas: int, bucket: int) -> None:
-        """At zero pods nothing is measured, as in Knative: what comes first is not averaged with the time before."""
-        if self._windows is None:
-            self._since = (bucket if self._since is None else self._since) if replicas else None
-
-    def respec(self, spec: ScalingSpec, bucket: int) -> None:
-        if spec.metric != self.spec.metric:
-            self._windows = self._since = None  # the values have another unit now
-        self.spec = spec
-        if self._windows is not None:
-            stable, panic = self._windows
-            stable.resize(bucket, spec.stable_window)
-            panic.resize(bucket, spec.panic_window)
-
-    def __repr__(self) -> str:
-        return f"<Series {self.spec.metric} {'idle' if self._windows is None else self._windows}>"
-
-
 class Collector:
     """The demand on every configured Backend, summed over gateways."""
 
@@ -153,17 +92,19 @@ class Collector:
         self._gateways: dict[str, _Gateway] = {}
         self._expected: dict[str, float] = {}
         """Sources that were named and not heard of yet, and since when."""
-        self._series: dict[str, _Series] = {}
+        self._series: dict[str, Series] = {}
         self._open: set[str] = set()
-        self._pending: dict[int, dict[str, float]] = {}
+        self._pending: dict[int, dict[str, Measured]] = {}
         self._newest = 0
         """The newest bucket that counts."""
+        self._sound_until = -math.inf
+        """Until then nobody can be missing, unless something comes up."""
 
     def put(self, backend: str, spec: ScalingSpec) -> None:
-        """Measure this Backend from now on, or otherwise than so far; data are kept unless the metric is another."""
+        """Measure this Backend from now on, or otherwise than so far; data are kept but for those of metrics that are gone."""
         series = self._series.get(backend)
         if series is None:
-            self._series[backend] = _Series(spec)
+            self._series[backend] = Series(spec)
         elif spec != series.spec:
             series.respec(spec, self._newest)
 
@@ -178,6 +119,7 @@ class Collector:
         """There is a gateway at `source`. Until it is heard of, its requests are missing; for as long as a silent one's."""
         if all(gateway.source != source for gateway in self._gateways.values()):
             self._expected.setdefault(source, now)
+            self._sound_until = -math.inf
 
     def receive(self, beat: Beat, now: float, source: str = "") -> list[str]:
         """Take in one beat; returns the Backends that cannot wait for the next tick.
@@ -196,6 +138,7 @@ class Collector:
             gateway.seq, gateway.beat_at, gateway.left = beat.seq, now, False
             gateway.stats, gateway.draining = beat.stats, beat.draining
             self._count(now)
+            self._sound_until = self._first_missing()
         return [name for name, pods in beat.draining.items() if not all(pods.values())]
 
     def left(self, source: str) -> None:
@@ -203,6 +146,7 @@ class Collector:
         self._expected.pop(source, None)
         for gateway in self._gateways.values():
             gateway.left = gateway.left or gateway.source == source
+        self._sound_until = -math.inf
 
     def _known(self, name: str, source: str, now: float) -> _Gateway:
         known = self._gateways.get(name)
@@ -221,27 +165,42 @@ class Collector:
             if now - since > FORGOTTEN_AFTER:
                 del self._expected[source]
 
-    def _values(self, beat: Beat) -> dict[str, float]:
+    def _values(self, beat: Beat) -> dict[str, Measured]:
         if beat.duration <= 0:
             return {}
-        values = {}
-        for name, stat in beat.stats.items():
-            if name in self._series:
-                rps = self._series[name].spec.metric == "rps"
-                total = stat.begun if rps else stat.in_flight_seconds + stat.queued_seconds
-                values[name] = total / beat.duration
-        return values
+        series, seconds = self._series, beat.duration
+        return {name: Measured.of(stat, seconds) for name, stat in beat.stats.items() if name in series}
+
+    # -- what is sampled
+
+    def sample(self, backend: str, metric: str, value: float, now: float) -> None:
+        """The value of a sampled metric (its name in the Backend's spec), as of now."""
+        if backend in self._series:
+            self._series[backend].sample(metric, value, now)
+
+    def failed(self, backend: str, metric: str, reason: str, now: float) -> None:
+        """There is no value, and why. The last one holds for three intervals; from then on the metric is missing."""
+        if backend in self._series:
+            self._series[backend].failed(metric, reason, now)
 
     # -- buckets
 
-    def _put(self, values: Mapping[str, float], buckets: range) -> None:
+    def _put(self, values: dict[str, Measured], buckets: range) -> None:
         for bucket in buckets:
-            if bucket <= self._newest:
-                self._record(bucket, values)
-                continue
-            sums = self._pending.setdefault(bucket, {})
+            if bucket != buckets[-1]:
+                self._add(bucket, {name: measured.rates() for name, measured in values.items()})
+            else:
+                self._add(bucket, values)
+
+    def _add(self, bucket: int, values: dict[str, Measured]) -> None:
+        if bucket <= self._newest:
+            self._record(bucket, values)
+        elif bucket not in self._pending:
+            self._pending[bucket] = values
+        else:
+            sums = self._pending[bucket]
             for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums[name] = sums[name].plus(value) if name in sums else value
 
     def _count(self, now: float) -> None:
         """Let those buckets count that are complete, or too old to be waited for."""
@@ -254,9 +213,9 @@ class Collector:
         for bucket in sorted(bucket for bucket in self._pending if bucket <= until):
             self._newest = bucket
             values = self._pending.pop(bucket)
-            self._record(bucket, dict.fromkeys(self._open, 0.0) | values)
+            self._record(bucket, dict.fromkeys(self._open, NOTHING) | values)
 
-    def _record(self, bucket: int, values: Mapping[str, float]) -> None:
+    def _record(self, bucket: int, values: Mapping[str, Measured]) -> None:
         for name, value in values.items():
             series = self._series.get(name)
             if series is not None:
@@ -266,27 +225,28 @@ class Collector:
     # -- what is known
 
     def observe(self, backend: str, *, ready: int, replicas: int, now: float) -> Observed:
-        """What `decide` needs; averages are None before any gateway's first beat.
+        """What `decide` needs; what gateways tell reads None before the first beat of any.
 
         `replicas`: while it is 0 and nothing comes, the windows are begun anew. Raises KeyError for an unknown Backend.
         """
-        self._forget(now)
+        missing = ""
+        if now > self._sound_until:
+            self._forget(now)
+            missing = self._missing(now)
         series = self._series[backend]
-        stats = [gateway.stats[backend] for gateway in self._gateways.values() if backend in gateway.stats]
-        observed = Observed(
-            stable=None,
-            panic=None,
-            ready=ready,
-            replicas=replicas,
-            in_flight=sum(stat.in_flight for stat in stats),
-            waiting=sum(stat.queued for stat in stats),
-            missing=self._missing(now),
-        )
-        if all(gateway.bucket is None for gateway in self._gateways.values()):
-            return observed
-        series.note_pods(replicas, self._newest)
-        stable, panic = series.averages(self._newest)
-        return replace(observed, stable=stable, panic=panic)
+        in_flight = waiting = 0
+        heard = False
+        for gateway in self._gateways.values():
+            heard = heard or gateway.bucket is not None
+            stat = gateway.stats.get(backend)
+            if stat is not None:
+                in_flight += stat.in_flight
+                waiting += stat.queued
+        if heard:
+            series.note_pods(replicas, self._newest)
+        readings = series.readings(self._newest, now, heard=heard, ready=ready)
+        quiet = heard and not series.open
+        return Observed(readings, ready, replicas, in_flight, waiting, missing, quiet)
 
     def endpoints(self, backend: str) -> dict[str, int]:
         """Requests open per busy Endpoint, by uid, summed over gateways."""
@@ -328,6 +288,12 @@ class Collector:
     @property
     def _all_heard(self) -> bool:
         return bool(self._gateways) and not self._expected
+
+    def _first_missing(self) -> float:
+        """When the first gateway will be, if nothing comes."""
+        if self._expected or any(gateway.left for gateway in self._gateways.values()):
+            return -math.inf
+        return min(gateway.beat_at for gateway in self._gateways.values()) + MISSING_AFTER
 
     def _missing(self, now: float) -> str:
         silent = [f"gateway at {source} since {now - at:.0f} s" for source, at in self._expected.items()]

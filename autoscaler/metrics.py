@@ -54,11 +54,11 @@ class AutoscalerCollector(Collector):
         yield Family("tidegate_autoscaler_leading", text, "gauge", (), leading)
         yield decided("desired_replicas", "Pods that there shall be.", lambda decision: decision.desired)
         yield each("ready_replicas", "Pods that requests may go to.", "gauge", lambda target: target.ready)
-        text = "The metric's average over a window, as of the last decision; none without data."
-        name, labels = "tidegate_autoscaler_observed", ("backend", "window")
+        text = "A metric's average (of latencies: the percentile) over a window, as of the last decision; none without data."
+        name, labels = "tidegate_autoscaler_observed", ("backend", "metric", "window")
         yield Family(name, text, "gauge", labels, self._observed)
         text = "The metric's value per pod that is aimed at."
-        yield each("target", text, "gauge", lambda target: target.spec.target)
+        yield Family("tidegate_autoscaler_target", text, "gauge", ("backend", "metric"), self._aims)
         yield decided("panic", "1 while a burst holds the count up.", lambda decision: int(decision.panic))
         yield each("decisions", "Decisions made.", "counter", lambda target: target.decisions)
         yield each(
@@ -68,10 +68,16 @@ class AutoscalerCollector(Collector):
     def _observed(self) -> Iterator[Row]:
         for target in self._targets():
             if target.decision is not None:
-                seen = target.decision.observed
-                for window, value in (("stable", seen.stable), ("panic", seen.panic)):
-                    if value is not None:
-                        yield (target.name, window), value
+                metrics, readings = target.decision.metrics, target.decision.observed.readings
+                for metric, seen in zip(metrics, readings, strict=True):
+                    for window, value in (("stable", seen.stable), ("panic", seen.panic)):
+                        if value is not None:
+                            yield (target.name, metric.name, window), value
+
+    def _aims(self) -> Iterator[Row]:
+        for target in self._targets():
+            for metric in target.spec.metrics:
+                yield (target.name, metric.name), metric.target
 
     def _targets(self) -> list[Target]:
         """A copy: others run between two rows."""

@@ -80,6 +80,11 @@ def plan(target: TargetState, desired: int) -> Plan:
     return _from_the_top(target, desired) if target.ordered else _by_name(target, desired)
 
 
+def settled(target: TargetState, desired: int) -> bool:
+    """Whether there is nothing to do, wherever requests are: what most targets are most of the time."""
+    return target.replicas == desired and not any(pod.draining for pod in target.pods)
+
+
 def _by_name(target: TargetState, desired: int) -> Plan:
     excess = max(0, target.replicas - desired)
     unborn = min(excess, max(0, target.replicas - len(target.pods)))

@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from autoscaler.metrics import AutoscalerCollector, ConfigurationCollector
 from autoscaler.plan import Scaler
 from autoscaler.processes import LocalPods
 from autoscaler.scalers import FixedScaler, LocalPodsMaker, template_of
-from autoscaler.spec import ScalingSpec
+from autoscaler.spec import MetricSpec, ScalingSpec
 from autoscaler.streams import Streams
 from autoscaler.target import LONGEST_RETIREMENT, SETTLED_AFTER, Target
 from gateway.config import (
@@ -55,7 +55,13 @@ _AT_ONCE = 10
 
 def spec_of(backend: BackendConfig, *, runs_command: bool, reachable: bool = True) -> ScalingSpec:
     """`runs_command`: its pods are processes of this machine; `reachable`: some Route names it."""
-    return ScalingSpec(**asdict(backend.resolved_scale(runs_command=runs_command)), reachable=reachable)
+    resolved = backend.resolved_scale(runs_command=runs_command)
+    plain = {field.name: getattr(resolved, field.name) for field in fields(resolved)}
+    metrics = tuple(
+        MetricSpec(*(getattr(metric, field.name) for field in fields(MetricSpec)))
+        for metric in resolved.metrics
+    )
+    return ScalingSpec(**{**plain, "metrics": metrics}, reachable=reachable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ zero is the epoch, since the buckets are aligned to it. Told and read by `collec
 """
 
 import math
+from array import array
 from dataclasses import dataclass, replace
 
 _DIGITS = 1e6
@@ -27,6 +28,12 @@ def _round(value: float) -> float:
     if abs(scaled - whole) >= 0.5:
         whole += 1 if scaled > 0 else -1
     return whole / _DIGITS
+
+
+def smoothing(buckets: int) -> float:
+    """How much less each bucket weighs than the next newer one, when weights fall exponentially over a window of so many."""
+    weight: float = 1 - _WEIGHT_LEFT_OUT ** (1 / buckets)
+    return max(weight, _LEAST_SMOOTHING)
 
 
 class Window:
@@ -69,14 +76,17 @@ class Window:
 
         Of a window of 60 s first written 6 s ago, 7 buckets count; of one last written 10 s ago, 50.
         """
-        size = len(self._buckets)
-        silent = self._silent(now)
-        if self._last is None or silent >= size:
+        last, buckets = self._last, self._buckets
+        if last is None:
+            return 0.0
+        size = len(buckets)
+        silent = max(0, math.floor(now / self._granularity) - last)
+        if silent >= size:
             return 0.0
         total = self._total
-        for outdated in range(self._last + 1, self._last + silent + 1):
-            total -= self._buckets[outdated % size]
-        return _round(total / min(self._last - self._first + 1, size - silent))
+        for outdated in range(last + 1, last + silent + 1):
+            total -= buckets[outdated % size]
+        return _round(total / min(last - self._first + 1, size - silent))
 
     def weighted_average(self, now: float) -> float:
         """The exponentially weighted mean: each bucket weighs (1 - smoothing) times the next newer one.
@@ -122,8 +132,8 @@ class Window:
     def _clear(self, window: float) -> None:
         size = math.ceil(window / self._granularity)
         self._window = window
-        self._buckets = [0.0] * size
-        self._smoothing = max(1 - _WEIGHT_LEFT_OUT ** (1 / size), _LEAST_SMOOTHING)
+        self._buckets = array("d", bytes(8 * size))
+        self._smoothing = smoothing(size)
         # Kept as a running sum, as Knative does: a fresh sum may differ in the last bit, and so in the sixth digit.
         self._total = 0.0
 

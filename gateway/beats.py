@@ -4,12 +4,19 @@ Core: told the time. Keeps the last readings per Backend; an idle Backend costs 
 `server` makes a beat each second, `admin` streams them, the autoscaler's collector adds them up.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import islice
 
 from gateway.backend import Backend
-from gateway.stats import Beat, Stat
+from gateway.stats import LATENCY_BOUNDS, BackendStats, Beat, Stat
+
+MOST_WAITERS = 1000
+"""Of one Backend, whose waiting time a beat looks at: those in front, which have waited longest. They take 0.2 ms."""
 
 Reading = tuple[float, float, int, int, int, float]
+Counts = dict[str, list[int]]
+"""By latency: how many there were within each of LATENCY_BOUNDS, since the Backend was made."""
 
 
 class BeatMaker:
@@ -20,9 +27,12 @@ class BeatMaker:
         self.seq = 0
         self._last = now
         self._readings: dict[str, Reading] = {}
+        self._counts: dict[str, Counts] = {}
+        """Of Backends that scale on latencies, as of the last Stat."""
         # Of the beat that is being made
         self._duration = 0.0
         self._before: dict[str, Reading] = {}
+        self._counts_before: dict[str, Counts] = {}
         self._stats: dict[str, Stat] = {}
         self._draining: dict[str, dict[str, int]] = {}
 
@@ -38,6 +48,7 @@ class BeatMaker:
         self._stats, self._draining = {}, {}
         # Readings of Backends that are gone go with them: one that comes back under the same name counts from zero.
         self._before, self._readings = self._readings, {}
+        self._counts_before, self._counts = self._counts, {}
 
     def add(self, backends: Iterable[Backend], now: float) -> dict[str, Stat]:
         """Read some more of them. Each one's seconds run from its last reading to this one, so that sums over time stay exact."""
@@ -67,7 +78,10 @@ class BeatMaker:
         old = self._before.get(backend.name, (0.0, 0.0, 0, 0, 0, 0.0))
         self._readings[backend.name] = new
         if new == old and not backend.in_flight and not backend.breaker.queued:
+            if backend.stats.tells and backend.name in self._counts_before:
+                self._counts[backend.name] = self._counts_before[backend.name]
             return None
+        latencies = self._latencies(backend, now) if backend.stats.tells else {}
         in_flight, queued, begun, ended, waits, wait_seconds = (b - a for a, b in zip(old, new, strict=True))
         return Stat(
             in_flight,
@@ -79,7 +93,21 @@ class BeatMaker:
             backend.in_flight,
             backend.breaker.queued,
             _busy(backend),
+            latencies.get("queue_wait", {}),
+            latencies.get("response_time", {}),
         )
+
+    def _latencies(self, backend: Backend, now: float) -> dict[str, dict[int, int]]:
+        """By latency: what has come since the last Stat; of waits also those of this moment."""
+        name, kinds = backend.name, backend.stats.tells
+        counts = self._counts[name] = {kind: _counts(backend, kind) for kind in kinds}
+        # What a Backend did before it was told to count is not of this beat; one that is new has done nothing before.
+        unknown = counts if name in self._before else {kind: [0] * len(counts[kind]) for kind in kinds}
+        before = unknown | self._counts_before.get(name, {})
+        found = {kind: _growth(before[kind], counts[kind]) for kind in kinds}
+        if "queue_wait" in found:
+            _add_waiting(found["queue_wait"], backend, now)
+        return found
 
     def __repr__(self) -> str:
         return f"<BeatMaker {self.gateway} seq={self.seq}>"
@@ -95,6 +123,31 @@ def _read(backend: Backend, now: float) -> Reading:
         stats.waits,
         stats.wait_seconds,
     )
+
+
+def _counts(backend: Backend, kind: str) -> list[int]:
+    if kind == "response_time":
+        each = [traffic.duration.counts for traffic in backend.traffic.values()]
+        return [sum(counts) for counts in zip(*each, strict=True)] or [0] * (len(LATENCY_BOUNDS) + 1)
+    counts = list(backend.stats.queue_wait.counts)
+    counts[0] += _at_once(backend.stats)
+    return counts
+
+
+def _at_once(stats: BackendStats) -> int:
+    """Requests that did not wait: a percentile is of all requests, or one that waits would be 100 % of those that do."""
+    return stats.begun - stats.waits - stats.queued.value
+
+
+def _growth(before: list[int], after: list[int]) -> dict[int, int]:
+    grown = ((index, new - old) for index, (old, new) in enumerate(zip(before, after, strict=True)))
+    return {index: count for index, count in grown if count > 0}
+
+
+def _add_waiting(counts: dict[int, int], backend: Backend, now: float) -> None:
+    for waiter in islice(backend.breaker.waiters(), MOST_WAITERS):
+        index = bisect_left(LATENCY_BOUNDS, now - waiter.since)
+        counts[index] = counts.get(index, 0) + 1
 
 
 def _busy(backend: Backend) -> dict[str, int]:

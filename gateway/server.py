@@ -224,6 +224,7 @@ class Server:
             backend.revive()
             gateway.hand_out(backend.relimit(limits, now), now)
         gateway.backends[name] = backend
+        backend.stats.tells = config.latencies
         if name not in self.feeds:
             feed = self.feeds[name] = Feed(name)
             feed.subscribe(lambda news, backend=backend: self._on_news(backend, news))  # type: ignore[misc]

@@ -109,7 +109,7 @@ class BackendStats:
 
     __slots__ = (
         "begun", "cold_start", "cold_starts", "ended", "in_flight", "queue_wait", "queued", "retries", "retries_denied",
-        "wait_seconds", "waits",
+        "tells", "wait_seconds", "waits",
     )  # fmt: skip
 
     def __init__(self, now: float) -> None:
@@ -128,6 +128,8 @@ class BackendStats:
         """By how the try before failed, or by its status."""
         self.retries_denied = 0
         """Those for which the budget had nothing left."""
+        self.tells: frozenset[str] = frozenset()
+        """Which latencies beats shall tell, since the Backend scales on them: `queue_wait`, `response_time`."""
 
     def __repr__(self) -> str:
         return f"<BackendStats begun={self.begun} ended={self.ended} in_flight={self.in_flight.value} queued={self.queued.value}>"
@@ -149,6 +151,11 @@ class Stat:
     """Requests waiting as the beat was made."""
     endpoints: Mapping[str, int] = field(default_factory=dict)
     """In flight per busy Endpoint, by uid, as the beat was made."""
+    wait_counts: Mapping[int, int] = field(default_factory=dict)
+    """By index into LATENCY_BOUNDS: how long requests waited that got through or gave up, and how long those have waited so far that still do.
+    Only of Backends that scale on it, as the next."""
+    duration_counts: Mapping[int, int] = field(default_factory=dict)
+    """In the same way: how long answers took, from the request's head to the last byte."""
 
 
 @dataclass(frozen=True)
@@ -181,24 +188,40 @@ class Beat:
         """
         try:
             raw = json.loads(line)
-            stats = {name: _known(Stat, stat) for name, stat in raw.pop("stats").items()}
+            stats = {name: _stat(stat) for name, stat in raw.pop("stats").items()}
             return _known(cls, raw | {"stats": stats})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a beat: {error!r}") from error
 
 
 _STAT_FIELDS = tuple(item.name for item in fields(Stat))
+_COUNTS = ("wait_counts", "duration_counts")
+_PLAIN_FIELDS = frozenset(_STAT_FIELDS) - set(_COUNTS)
 
 
 def encode_stats(stats: Mapping[str, Stat]) -> str:
     """The members of a beat's `stats`, without the braces: so that a thousand can be encoded in turns."""
     # Not asdict(): it copies every value deeply, which takes four times as long.
-    plain = {backend: {name: getattr(stat, name) for name in _STAT_FIELDS} for backend, stat in stats.items()}
+    plain = {
+        backend: {
+            name: value for name in _STAT_FIELDS if (value := getattr(stat, name)) or name not in _COUNTS
+        }
+        for backend, stat in stats.items()
+    }
     return _dump(plain)[1:-1]
 
 
 def _dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def _stat(raw: Mapping[str, Any]) -> Stat:
+    if raw.keys() <= _PLAIN_FIELDS:  # most are
+        return Stat(**raw)
+    counts = {
+        name: {int(index): count for index, count in raw[name].items()} for name in _COUNTS if name in raw
+    }
+    return _known(Stat, {**raw, **counts})
 
 
 def _known(cls: type[T], raw: Mapping[str, Any]) -> T:

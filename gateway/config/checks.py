@@ -88,6 +88,17 @@ def document_faults(document: Document) -> Iterator[Fault]:
         )
 
     yield from _same_objects(document)
+    yield from _nowhere_to_ask(document)
+
+
+def _nowhere_to_ask(document: Document) -> Iterator[Fault]:
+    if document.autoscaler.prometheus is not None:
+        return
+    for name, backend in document.backends.items():
+        for i, metric in enumerate(backend.scale.metrics or ()):
+            if metric.type == "prometheus" and metric.url is None:
+                text = "must have a `url`, or the file an `autoscaler.prometheus.url` for all"
+                yield Fault(("backends", name, "scale", "metrics", i), text)
 
 
 def _same_objects(document: Document) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, Strict, StringConstraints
 
 from gateway.config.addresses import Network
-from gateway.config.scale import Section
+from gateway.config.section import Section
 from gateway.config.units import Count, HeadSize, Size, TargetSize, default
 
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~:\[\]-]{0,255}\z")]

@@ -21,6 +21,7 @@ MOST_HINTS = 50
 
 _WORDS: Mapping[str, str] = {
     "model_type": "must be a mapping of keys to values, got {input}",
+    "model_attributes_type": "must be a mapping of keys to values, got {input}",
     "dict_type": "must be a mapping of keys to values, got {input}",
     "tuple_type": "must be a list, got {input}",
     "string_type": "must be text, got {input}{quote}",
@@ -42,6 +43,8 @@ _WORDS: Mapping[str, str] = {
 _PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z0-9]": "{input} is not a name: use up to 63 letters, digits, `.`, `_` and `-`, the first a letter or a digit",
     r"^[A-Za-z0-9!": "{input} is neither a host nor a word: letters, digits and !#$%&'*+.^_`|~- make one",
+    r"^[a-zA-Z_:]": "{input} is not a metric's name: letters, digits, `_` and `:` make one, the first no digit",
+    r"^[!-~](": "{input} is not a name: up to 63 printable ASCII characters make one",
     r"^[^\x00]": "{input} holds a NUL character",
     r"^/": "{input} is not a path: it must begin with `/` and be written as clients send it",
 }
@@ -56,6 +59,8 @@ def blank(path: KeyPath) -> Fault:
 
 OF_SEVERAL_KINDS = ("autoscaler", "gateways")
 """The key that takes URLs, or a mapping."""
+METRICS = ("scale", "metrics")
+"""Below a backend: the list of mappings that each have a `type`."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[KeyPath]) -> Iterator[Fault]:
@@ -68,7 +73,7 @@ def explain(error: ValidationError, model: type[BaseModel], blanks: Iterable[Key
     for detail in error.errors(include_url=False):
         hints -= detail["type"] == "extra_forbidden"
         for fault in _faults(detail, model, hint=hints >= 0):
-            if fault not in seen and not (detail["type"] == "missing" and tuple(detail["loc"]) in empty):
+            if fault not in seen and _absent(detail) not in empty:
                 seen.add(fault)
                 yield fault
 
@@ -80,19 +85,33 @@ def _faults(detail: ErrorDetails, model: type[BaseModel], *, hint: bool) -> Iter
     if kind == "tidegate":
         for under, text in context["faults"]:
             yield Fault(_below(path, under), text)
+    elif kind == "union_tag_invalid":
+        kinds = " or ".join(context["expected_tags"].rsplit(", ", 1))
+        yield Fault((*path, "type"), f"must be {kinds}, got {show(context['tag'])}")
+    elif kind == "union_tag_not_found":
+        yield Fault(path, "required key 'type' is missing")
     elif kind == "missing":
         yield Fault(path[:-1], f"required key {show(path[-1])} is missing")
     elif kind == "extra_forbidden":
-        known, key = _keys(model, path[:-1]) if hint else (), str(path[-1])
+        kind_of_metric = detail["loc"][5] if path[2:4] == METRICS else None
+        known, key = _keys(model, path[:-1], kind_of_metric) if hint else (), str(path[-1])
         words = nearest(key, known) or listing(known) if hint else ""
         yield Fault(path[:-1], f"unknown key {show(key)}{words}", at=path)
     else:
         yield Fault(path, _word(detail, context))
 
 
+def _absent(detail: ErrorDetails) -> KeyPath | None:
+    """The key that is said to be missing, which it is also when it has no value."""
+    path = tuple(detail["loc"])
+    return {"missing": path, "union_tag_not_found": (*path, "type")}.get(detail["type"])
+
+
 def _plain(path: KeyPath) -> KeyPath:
     """Without the part by which pydantic tells of which kind a value was, where a key takes several."""
-    return (*OF_SEVERAL_KINDS, *path[3:]) if path[:2] == OF_SEVERAL_KINDS else path
+    if path[:2] == OF_SEVERAL_KINDS:
+        return (*OF_SEVERAL_KINDS, *path[3:])
+    return (*path[:5], *path[6:]) if path[2:4] == METRICS else path
 
 
 def _below(path: KeyPath, under: KeyPath) -> KeyPath:
@@ -125,8 +144,11 @@ def listing(known: Iterable[str]) -> str:
     return f" (there are: {', '.join(map(shorten, names)) or 'none'})" if len(names) <= _FEW else ""
 
 
-def _keys(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
-    """The keys that the mapping at `path` may hold: the way there leads through models, dicts and tuples of models."""
+def _keys(model: type[BaseModel], path: KeyPath, kind: str | int | None) -> Iterable[str]:
+    """The keys that the mapping at `path` may hold: the way there leads through models, dicts and tuples of models.
+
+    `kind`: the `type` that it says it is, where mappings of several kinds may stand.
+    """
     annotation: Any = model
     for part in path:
         annotation = _given(annotation)
@@ -136,14 +158,18 @@ def _keys(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
             annotation = get_args(annotation)[0]
         else:
             annotation = annotation.model_fields[str(part)].annotation
-    return list(_given(annotation).model_fields)
+    return list(_given(annotation, kind).model_fields)
 
 
-def _given(annotation: Any) -> Any:  # noqa: ANN401 - as types are
+def _given(annotation: Any, kind: str | int | None = None) -> Any:  # noqa: ANN401 - as types are
     """What a section that may be left out is when it is there; of several kinds the one that has keys."""
     if get_origin(annotation) is Annotated:
-        return _given(get_args(annotation)[0])
+        return _given(get_args(annotation)[0], kind)
     if not isinstance(annotation, UnionType) and get_origin(annotation) is not Union:
         return annotation
-    kinds = [_given(kind) for kind in get_args(annotation) if kind is not NoneType]
-    return next((kind for kind in kinds if hasattr(kind, "model_fields")), kinds[0])
+    several = [_given(each) for each in get_args(annotation) if each is not NoneType]
+    models = [each for each in several if hasattr(each, "model_fields")]
+    named = (
+        (each for each in models if kind in get_args(each.model_fields["type"].annotation)) if kind else ()
+    )
+    return next(iter(named), (models or several)[0])

@@ -14,9 +14,11 @@ from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_val
 
 from gateway.config.addresses import ListenAddress, RouteHost, RoutePath
 from gateway.config.clients import ForwardedConfig, LimitsConfig
+from gateway.config.metrics import PrometheusConfig
 from gateway.config.problems import KeyPath, fault, faults
 from gateway.config.retries import Retries, RetryOverrides
-from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig, Section, shared
+from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig
+from gateway.config.section import Section, shared
 from gateway.config.target import Gateways, Target, Text
 from gateway.config.tls import ListenerTls
 from gateway.config.units import Count, Duration, PositiveDuration, Size, default
@@ -80,6 +82,8 @@ class AutoscalerConfig(Section):
     """Where its own admin interface listens."""
     gateways: Gateways = ()
     """The gateways that it listens to: their admin URLs, or the headless Service that they stand behind. When left out: this file's `admin`."""
+    prometheus: PrometheusConfig | None = None
+    """Where metrics of type prometheus are asked for, unless they say it themselves."""
 
 
 class Queue(Section):
@@ -117,10 +121,11 @@ class BackendConfig(Section):
     def _scale_fits(cls, scale: ScaleConfig, info: ValidationInfo) -> ScaleConfig:
         found: list[tuple[KeyPath, str]] = []
         limit, target = info.data.get("concurrency", 0), info.data.get("target")
-        if scale.metric == "concurrency" and limit and scale.target is not None and scale.target > limit:
-            found.append(
-                (("target",), f"must not be above the backend's concurrency, {limit}, got {scale.target:g}")
-            )
+        for i, metric in enumerate(scale.all_metrics):
+            if metric.type == "concurrency" and limit and metric.target is not None and metric.target > limit:
+                path: KeyPath = ("target",) if scale.metrics is None else ("metrics", i, "target")
+                text = f"must not be above the backend's concurrency, {limit}, got {metric.target:g}"
+                found.append((path, text))
         least = max(scale.min, scale.initial_scale, scale.activation_scale or 0)
         if target is not None and target.command is not None and scale.max is None and least > COMMAND_MAX:
             text = f"a target that runs a command has at most {COMMAND_MAX} pods unless `max` is given, and {least} are asked for"
@@ -134,6 +139,12 @@ class BackendConfig(Section):
         if self.activation.timeout is not None:
             return self.activation.timeout
         return UNLIMITED_START if self.target.startable else FIXED_START
+
+    @property
+    def latencies(self) -> frozenset[str]:
+        """What it scales on that only the gateway's histograms tell."""
+        kinds = (metric.type for metric in self.scale.all_metrics)
+        return frozenset(kind for kind in kinds if kind in {"queue_wait", "response_time"})
 
     def resolved_scale(self, *, runs_command: bool) -> ResolvedScale:
         """`runs_command`: the pods are processes of this machine, not of a cluster."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Strict, WithJsonSchema
 
 from gateway.config.problems import fault, show
-from gateway.config.scale import Section
+from gateway.config.section import Section
 from gateway.config.units import Share, Size, default
 
 Method = Literal["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "POST", "PATCH"]

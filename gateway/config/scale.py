@@ -7,11 +7,13 @@ Neighbours: `models` holds it in a Backend; the autoscaler makes its ScalingSpec
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, Strict, ValidationInfo, field_validator
 
-from gateway.config.problems import fault
+from gateway.config.metrics import LEAST_TARGET, CountedMetric, Metric, ResolvedMetric, resolve
+from gateway.config.problems import KeyPath, fault, faults
+from gateway.config.section import Section
 from gateway.config.units import (
     Count,
     Delay,
@@ -26,23 +28,11 @@ from gateway.config.units import (
 
 COMMAND_MAX = 10
 """Pods at most of a target that runs a command, when `max` is left out: a laptop has no cluster's quota."""
-LEAST_TARGET = 0.01
-_DEFAULT_TOTAL = {"concurrency": 100.0, "rps": 200.0}
 _UNLIMITED_BURST = -1
 _LEAST_ACTIVATION = 2
+_Lax = Strict(strict=False)  # YAML's lists become tuples
 
-
-class Section(BaseModel):
-    """A mapping of the file. Never changed once read; keys that it does not know are faults."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-def shared(section: Section) -> Any:  # noqa: ANN401 - it stands for a value of the field's type
-    """The default of a field that holds a section: one object for all, and not repeated in the schema."""
-    return Field(default_factory=lambda: section)
+Averaging = Literal["linear", "weighted_exponential"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +45,9 @@ class ResolvedScale:
     initial_scale: int
     activation_scale: int
     """0: not set."""
-    metric: Literal["concurrency", "rps"]
-    total: float
-    """The metric's value that one pod can carry at most."""
-    target: float
-    """The value per pod that is aimed at."""
+    metrics: tuple[ResolvedMetric, ...]
+    """Never empty; the largest demand counts."""
+    averaging: Averaging
     stable_window: float
     panic_window: float
     """Whole seconds and at least one, as Knative rounds it: averages are taken over buckets of a second."""
@@ -83,12 +71,16 @@ class ScaleConfig(Section):
     """Pods to start with when the Backend is new."""
     activation_scale: Annotated[Count, Field(ge=_LEAST_ACTIVATION)] | None = None
     """Pods to start with when leaving zero; one when left out."""
-    metric: Literal["concurrency", "rps"] = "concurrency"
-    """What is counted per pod: requests open at once, or requests per second."""
+    metric: Literal["concurrency", "rps"] | None = None
+    """What is counted per pod: requests open at once, or requests per second. When left out, with `metrics` too: concurrency."""
     target: Annotated[float, Field(ge=LEAST_TARGET)] | None = None
     """What one pod can carry at most. When left out: `concurrency`, else 100; for rps 200."""
     utilization: Share = default("70%")
     """How much of `target` is aimed at."""
+    metrics: Annotated[tuple[Metric, ...], _Lax] | None = None
+    """What to scale on, instead of `metric` and `target`; the largest demand counts."""
+    averaging: Averaging = "linear"
+    """How seconds of a window weigh: all alike, or the newer ones more, as in Knative."""
     stable_window: Window = default("60s")
     """The time over which decisions are averaged."""
     panic_window_percentage: PanicWindow = 10.0
@@ -107,6 +99,30 @@ class ScaleConfig(Section):
     """How long the last pod stays even when it has been idle for a stable window."""
     target_burst_capacity: float = 211.0
     """Requests in a burst that must find room; -1: unlimited. Reported only: Tidegate is always in the path."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _one_of_a_kind(
+        cls, value: tuple[Metric, ...] | None, info: ValidationInfo
+    ) -> tuple[Metric, ...] | None:
+        if value is None:
+            return None
+        found: list[tuple[KeyPath, str]] = [
+            ((), f"cannot stand beside `{key}`: give that in `metrics`")
+            for key in ("metric", "target")
+            if info.data.get(key, "") is not None
+        ]
+        if not value:
+            found.append(((), "must not be empty: leave it out for concurrency"))
+        first: dict[str, int] = {}
+        for i, metric in enumerate(value):
+            name = resolve(metric, 0, 1.0).name
+            if first.setdefault(name, i) != i:
+                advice = ": give each a `name`" if metric.type == "prometheus" else ""
+                found.append(((i,), f"{name} is metrics[{first[name]}] already{advice}"))
+        if found:
+            raise faults(found)
+        return value
 
     @field_validator("max")
     @classmethod
@@ -140,6 +156,13 @@ class ScaleConfig(Section):
             raise fault(f"must be at least 0, or -1 for unlimited, got {value:g}")
         return value
 
+    @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """Those of `metrics`, or the one that `metric` is short for."""
+        if self.metrics is not None:
+            return self.metrics
+        return (CountedMetric(type=self.metric or "concurrency", target=self.target),)
+
     def most(self, *, runs_command: bool) -> int:
         """Pods at most, 0 for unlimited."""
         if self.max is not None:
@@ -147,20 +170,14 @@ class ScaleConfig(Section):
         return COMMAND_MAX if runs_command else 0
 
     def resolve(self, concurrency: int, *, runs_command: bool) -> ResolvedScale:
-        """Fill in what depends on the Backend: its concurrency limit (0: none), and whether commands are its pods.
-
-        target = max(0.01, total * utilization), as Knative's ResolveMetricTarget.
-        """
-        limit = float(concurrency) if self.metric == "concurrency" else 0.0
-        total = self.target or limit or _DEFAULT_TOTAL[self.metric]
+        """Fill in what depends on the Backend: its concurrency limit (0: none), and whether commands are its pods."""
         return ResolvedScale(
+            metrics=tuple(resolve(metric, concurrency, self.utilization) for metric in self.all_metrics),
+            averaging=self.averaging,
             min_scale=self.min,
             max_scale=self.most(runs_command=runs_command),
             initial_scale=self.initial_scale,
             activation_scale=self.activation_scale or 0,
-            metric=self.metric,
-            total=total,
-            target=max(LEAST_TARGET, total * self.utilization),
             stable_window=self.stable_window,
             panic_window=max(1.0, float(int(self.stable_window * self.panic_window_percentage / 100 + 0.5))),
             panic_threshold=self.panic_threshold_percentage / 100,

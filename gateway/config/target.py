@@ -23,7 +23,7 @@ from pydantic import (
 
 from gateway.config.addresses import Address, HttpUrl, PodUrl
 from gateway.config.problems import UP, KeyPath, fault, faults, show
-from gateway.config.scale import Section
+from gateway.config.section import Section
 from gateway.config.tls import PodTls
 from gateway.targets import ClusterTarget, ScaleTarget, ServiceTarget
 

@@ -9,7 +9,7 @@ from pydantic import PlainValidator, StringConstraints, ValidationInfo, WithJson
 
 from gateway.config.addresses import ServerName
 from gateway.config.problems import fault, show
-from gateway.config.scale import Section
+from gateway.config.section import Section
 from gateway.config.units import default
 
 FileName = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*\z")]

@@ -158,6 +158,8 @@ Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 PositiveDuration = Annotated[Duration, AfterValidator(_more_than_nothing)]
 Window = Annotated[Duration, AfterValidator(_whole_seconds), between(6.0, 3600.0, format_duration)]
 Delay = Annotated[Duration, AfterValidator(_whole_seconds), between(0.0, 3600.0, format_duration)]
+Interval = Annotated[Duration, between(1.0, 300.0, format_duration)]
+"""Between two looks at something."""
 Retention = Annotated[Duration, between(0.0, 3600.0, format_duration)]
 Share = Annotated[
     float, BeforeValidator(parse_share), between(0.01, 1.0, _percent), WithJsonSchema(_SHARE_SCHEMA)

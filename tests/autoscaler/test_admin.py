@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,13 +17,13 @@ from autoscaler.collector import Collector
 from autoscaler.controller import Controller
 from autoscaler.metrics import AutoscalerCollector
 from autoscaler.scalers import FixedScaler
-from autoscaler.spec import ScalingSpec
+from autoscaler.spec import CONCURRENCY, ScalingSpec
 from gateway.endpoints import Feed
 from gateway.stats import Beat, Stat
 from tests.simulated import SimulatedPods
 
 Client = TestClient[web.Request, web.Application]
-SPEC = ScalingSpec(target=2.0)
+SPEC = ScalingSpec(metrics=(replace(CONCURRENCY, target=2.0),))
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ async def test_decisions_say_why(client: Client, controller: Controller) -> None
         "panic": True,
     }
     assert told["reason"].startswith("fixed at 1 pods; panic: 3 in flight over 60 s want 2 at target 2")
-    assert told["inputs"]["stable"] == 3.0
+    assert told["inputs"]["metrics"] == {"concurrency": {"target": 2.0, "stable": 3.0, "panic": 3.0}}
     assert told["inputs"]["in_flight"] == 3
     assert 0 <= told["age_seconds"] < 60
     assert datetime.fromisoformat(told["at"]).tzinfo is not None

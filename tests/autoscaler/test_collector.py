@@ -1,6 +1,7 @@
 """The collector: beats of several gateways become one value per Backend and second, whatever their arrival."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.collector import Collector
-from autoscaler.kpa import Observed
-from autoscaler.spec import ScalingSpec
+from autoscaler.spec import MetricSpec, ScalingSpec
 from gateway.stats import Beat, Stat
 
 EPOCH = 1_700_000_000.0
+RPS = MetricSpec("rps", "rps", 200.0, 140.0)
 SPEC = ScalingSpec(stable_window=10, panic_window=2)
 
 
@@ -28,8 +29,22 @@ def collector(spec: ScalingSpec = SPEC) -> Collector:
     return made
 
 
-def observe(made: Collector, now: float, replicas: int = 1) -> Observed:
-    return made.observe("iris", ready=replicas, replicas=replicas, now=EPOCH + now)
+@dataclass(frozen=True)
+class Seen:
+    """What is known of the first metric, and of the moment."""
+
+    stable: float | None
+    panic: float | None
+    in_flight: int
+    waiting: int
+    missing: str
+
+
+def observe(made: Collector, now: float, replicas: int = 1) -> Seen:
+    known = made.observe("iris", ready=replicas, replicas=replicas, now=EPOCH + now)
+    return Seen(
+        known.readings[0].stable, known.readings[0].panic, known.in_flight, known.waiting, known.missing
+    )
 
 
 def feed(made: Collector, loads: Iterable[float], start: int = 1, gateway: str = "gw-1") -> float:
@@ -64,7 +79,7 @@ def test_queued_requests_count_as_concurrency() -> None:
 
 def test_rps_counts_requests_begun() -> None:
     """Under `metric: rps` a beat's value is what began per second."""
-    made = collector(ScalingSpec(metric="rps", stable_window=10, panic_window=2))
+    made = collector(ScalingSpec(metrics=(RPS,), stable_window=10, panic_window=2))
     made.receive(Beat("gw-1", 1, 2.0, {"iris": Stat(in_flight_seconds=99, begun=30)}), EPOCH + 0.5)
     assert observe(made, 0.5).stable == 15.0
 
@@ -114,7 +129,7 @@ def test_jitter_neither_loses_nor_doubles_a_bucket(jitter: list[float], phase: f
     for seq, late in enumerate(jitter, start=1):
         now = EPOCH + 10 + seq + phase + late
         made.receive(beat(seq, 1.0), now)
-        seen = made.observe("iris", ready=1, replicas=1, now=now)
+        seen = observe(made, now - EPOCH)
         assert (seen.stable, seen.panic) == (1.0, 1.0)
 
 
@@ -348,7 +363,7 @@ def test_an_idle_backend_costs_nothing() -> None:
     assert "1 of 1 backends busy" in repr(made)
     feed(made, [0] * 3, start=12)
     assert "0 of 1 backends busy" in repr(made)
-    assert repr(made._series["iris"]) == "<Series concurrency idle>"
+    assert repr(made._series["iris"]) == "<Series concurrency: idle>"
 
 
 def test_a_resized_window_keeps_its_data() -> None:
@@ -361,11 +376,13 @@ def test_a_resized_window_keeps_its_data() -> None:
 
 
 def test_another_metric_begins_anew() -> None:
-    """Values of another unit are not mixed."""
+    """Values of another unit are not mixed, and until the first of them nothing is known."""
     made = collector()
     now = feed(made, [2] * 4)
-    made.put("iris", ScalingSpec(metric="rps", stable_window=10, panic_window=2))
-    assert observe(made, now).stable == 0.0
+    made.put("iris", ScalingSpec(metrics=(RPS,), stable_window=10, panic_window=2))
+    assert observe(made, now).stable is None
+    made.receive(Beat("gw-1", 5, 1.0, {"iris": Stat(begun=6)}), EPOCH + 4.5)
+    assert observe(made, 4.5).stable == 6.0
 
 
 def test_a_dropped_backend_is_measured_no_longer() -> None:

@@ -10,31 +10,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.kpa import Decision, Observed, State, decide
-from autoscaler.spec import ScalingSpec
+from autoscaler.kpa import Decision, Observed, Reading, State, decide
+from autoscaler.spec import MetricSpec, ScalingSpec
 
 EPOCH = 1_700_000_000.0
 GOLDEN = Path(os.environ.get("TIDEGATE_GOLDEN") or Path(__file__).parents[1] / "golden")
 TRACES = json.loads((GOLDEN / "kpa_decide.json").read_text())
 
-SPEC = ScalingSpec(target=0.7, total=1)
+
+def on(target: float, total: float = 1.0, kind: Any = "concurrency") -> tuple[MetricSpec, ...]:
+    """To scale on one metric."""
+    return (MetricSpec(kind, kind, total, target),)
+
+
+SPEC = ScalingSpec(metrics=on(0.7))
 
 
 @pytest.mark.parametrize("trace", TRACES, ids=lambda trace: f"seed-{trace['seed']}")
 def test_knative_golden_kpa_decide(trace: dict[str, Any]) -> None:
     """Every decision of a recorded trace comes out as Knative gave it."""
-    spec = ScalingSpec(**trace["spec"])
+    words = dict(trace["spec"])
+    spec = ScalingSpec(metrics=on(words.pop("target"), words.pop("total")), **words)
     state = State.initial(spec, trace["initial_ready"], EPOCH + trace["start"])
     for step in trace["steps"]:
-        observed = Observed(step["stable"], step["panic"], step["ready"], replicas=step["ready"])
+        observed = observe(step["stable"], step["panic"], step["ready"], replicas=step["ready"])
         state, decision = decide(spec, state, observed, EPOCH + step["t"])
         assert decision.wanted == step["desired"], step
         assert decision.excess_burst_capacity == step["excess_burst_capacity"], step
 
 
+def observe(stable: float | None, panic: float | None, ready: int, replicas: int, **now: Any) -> Observed:
+    """Of one metric."""
+    return Observed((Reading(stable, panic),), ready, replicas, **now)
+
+
 def seen(average: float, ready: int, replicas: int | None = None, **now: Any) -> Observed:
     """Both windows reading the same."""
-    return Observed(average, average, ready, ready if replicas is None else replicas, **now)
+    return observe(average, average, ready, ready if replicas is None else replicas, **now)
 
 
 def settled(spec: ScalingSpec, ready: int = 0) -> State:
@@ -61,13 +73,13 @@ def test_a_decision_says_what_it_was_made_from() -> None:
     [
         (
             replace(SPEC, max_scale=5),
-            Observed(4.0, 46.0, 1, 1),
+            observe(4.0, 46.0, 1, 1),
             5,
             "max_scale",
             "panic: 46 in flight over 6 s want 66 at target 0.7, held to max 5",
         ),
         (
-            replace(SPEC, metric="rps", target=140.0),
+            replace(SPEC, metrics=on(140.0, kind="rps")),
             seen(1234.5, ready=8),
             9,
             "stable",
@@ -82,7 +94,7 @@ def test_a_decision_says_what_it_was_made_from() -> None:
         ),
         (
             replace(SPEC, max_scale_up_rate=1.1),
-            Observed(2.8, 2.0, 2, 2),
+            observe(2.8, 2.0, 2, 2),
             3,
             "max_scale_up_rate",
             "2.8 in flight over 60 s want 4 at target 0.7, rising no faster than to 3",
@@ -139,21 +151,21 @@ def test_excess_burst_capacity_is_what_fits_beyond_the_present(burst: float, exc
 
 def test_panic_keeps_its_highest_count_until_a_stable_window_has_passed() -> None:
     """A surge of two seconds is held for a minute."""
-    state, decision = decide(SPEC, settled(SPEC), Observed(0.5, 7.0, 1, 1), 0.0)
+    state, decision = decide(SPEC, settled(SPEC), observe(0.5, 7.0, 1, 1), 0.0)
     assert (decision.desired, decision.panic, decision.rule) == (10, True, "panic")
-    state, decision = decide(SPEC, state, Observed(1.0, 0.5, 10, 10), 60.0)
+    state, decision = decide(SPEC, state, observe(1.0, 0.5, 10, 10), 60.0)
     assert (decision.desired, decision.panic) == (10, True)
     assert (
         decision.reason
         == "panic: 1 in flight over 60 s want 2 at target 0.7, falling no faster than to 5, keeping the most wanted so far, 10"
     )
-    state, decision = decide(SPEC, state, Observed(1.0, 0.5, 10, 10), 62.0)
+    state, decision = decide(SPEC, state, observe(1.0, 0.5, 10, 10), 62.0)
     assert (decision.desired, decision.panic) == (5, False)
 
 
 def test_panic_holds_what_is_there_even_when_it_wants_less() -> None:
     """Ten set, three of them ready, eight wanted: the seven that are starting stay."""
-    decision = decided(SPEC, Observed(5.6, 5.6, 3, replicas=10))
+    decision = decided(SPEC, observe(5.6, 5.6, 3, replicas=10))
     assert (decision.desired, decision.wanted, decision.rule) == (10, 8, "panic")
 
 
@@ -175,7 +187,7 @@ def test_a_new_backend_starts_with_its_initial_scale(goal: int, bound: int, desi
     """Without any data, within max, and with nothing when it is 0."""
     spec = replace(SPEC, initial_scale=goal, max_scale=bound)
     state = State.initial(spec, 0, 0.0)
-    assert decided(spec, Observed(None, None, 0, 0), state).desired == desired
+    assert decided(spec, observe(None, None, 0, 0), state).desired == desired
 
 
 def test_the_initial_scale_is_ignored_once_it_was_reached() -> None:
@@ -191,7 +203,7 @@ def test_the_initial_scale_is_ignored_once_it_was_reached() -> None:
 def test_an_unreachable_backend_ignores_its_initial_scale() -> None:
     """No route would use it."""
     spec = replace(SPEC, initial_scale=4, reachable=False)
-    assert decided(spec, Observed(None, None, 0, 0), State.initial(spec, 0, 0.0)).desired == 0
+    assert decided(spec, observe(None, None, 0, 0), State.initial(spec, 0, 0.0)).desired == 0
 
 
 # Missing data
@@ -199,10 +211,10 @@ def test_an_unreachable_backend_ignores_its_initial_scale() -> None:
 
 def test_without_data_what_is_there_is_held() -> None:
     """And who is missing is named."""
-    decision = decided(SPEC, Observed(None, None, 3, 3, missing="gateway gw-1 since 6 s"))
+    decision = decided(SPEC, observe(None, None, 3, 3, missing="gateway gw-1 since 6 s"))
     assert (decision.desired, decision.wanted, decision.excess_burst_capacity) == (3, None, None)
     assert (decision.rule, decision.reason) == ("no_data", "no data from gateway gw-1 since 6 s: holding 3")
-    assert decided(SPEC, Observed(None, None, 0, 0)).reason == "no data yet: holding 0"
+    assert decided(SPEC, observe(None, None, 0, 0)).reason == "no data yet: holding 0"
 
 
 def test_with_some_data_missing_the_count_may_rise_but_not_fall() -> None:
@@ -216,7 +228,7 @@ def test_with_some_data_missing_the_count_may_rise_but_not_fall() -> None:
 
 def test_after_a_gap_nothing_falls_until_a_whole_window_was_seen() -> None:
     """The gap reads as zeros for as long as it is inside the window."""
-    state, _ = decide(SPEC, settled(SPEC), Observed(None, None, 3, 3), 0.0)
+    state, _ = decide(SPEC, settled(SPEC), observe(None, None, 3, 3), 0.0)
     state, decision = decide(SPEC, state, seen(0.7, ready=3), 20.0)
     assert (decision.desired, decision.rule) == (3, "warming")
     assert decision.reason.endswith("only 20 s of 60 s seen yet: holding 3")
@@ -249,8 +261,8 @@ def test_a_nudge_wakes_with_what_the_present_requests_ask_for() -> None:
         ({"max_scale": 3}, 3),
         ({"max_scale_up_rate": 2.0}, 2),
         ({"activation_scale": 8}, 8),
-        ({"metric": "rps"}, 1),
-        ({"metric": "rps", "activation_scale": 2}, 2),
+        ({"metrics": on(0.7, kind="rps")}, 1),
+        ({"metrics": on(0.7, kind="rps"), "activation_scale": 2}, 2),
     ],
     ids=["max", "rate", "activation scale", "rps", "rps with activation scale"],
 )
@@ -261,7 +273,7 @@ def test_a_wake_keeps_to_the_rules(change: dict[str, Any], desired: int) -> None
 
 def test_a_wake_needs_no_averages() -> None:
     """The nudge came before the first beat."""
-    assert decided(SPEC, Observed(None, None, 0, 0, waiting=1)).desired == 2
+    assert decided(SPEC, observe(None, None, 0, 0, waiting=1)).desired == 2
 
 
 @pytest.mark.parametrize(
@@ -272,7 +284,7 @@ def test_a_wake_needs_no_averages() -> None:
         seen(0.0, ready=0, replicas=5),
         seen(0.0, ready=1, replicas=5, in_flight=1, waiting=2),
         seen(0.0, ready=5, in_flight=3),
-        Observed(None, None, 0, 5),
+        observe(None, None, 0, 5),
     ],
     ids=["as before", "fewer wait", "all left", "one ready", "all ready", "no data"],
 )
@@ -280,7 +292,7 @@ def test_the_tick_after_a_wake_does_not_take_it_back(then: Observed) -> None:
     """Averages near zero decide nothing while they have not seen what woke the Backend."""
     state, _ = decide(SPEC, settled(SPEC), seen(0.0, ready=0, waiting=3), 0.0)
     decision = decided(SPEC, then, state, now=2.0)
-    assert (decision.desired, decision.rule) == (5, "no_data" if then.averages is None else "wake")
+    assert (decision.desired, decision.rule) == (5, "no_data" if then.readings[0].stable is None else "wake")
 
 
 def test_a_wake_says_how_long_it_is_kept() -> None:
@@ -324,11 +336,11 @@ def test_the_last_pod_goes_after_a_window_and_the_grace() -> None:
     "news",
     [
         seen(0.01, ready=1),
-        Observed(0.0, 0.01, 1, 1),
+        observe(0.0, 0.01, 1, 1),
         seen(0.0, ready=1, in_flight=1),
         seen(0.0, ready=1, waiting=1),
         seen(0.0, ready=1, missing="gateway gw-1 since 6 s"),
-        Observed(None, None, 1, 1),
+        observe(None, None, 1, 1),
     ],
     ids=["stable", "panic", "in flight", "queued", "partly missing", "missing"],
 )
@@ -369,8 +381,9 @@ specs = st.builds(
     max_scale=st.sampled_from([0, 3, 5, 20]),
     initial_scale=st.integers(0, 5),
     activation_scale=st.sampled_from([0, 2, 4]),
-    metric=st.sampled_from(["concurrency", "rps"]),
-    target=st.sampled_from([0.01, 0.7, 7.0, 70.0]),
+    metrics=st.builds(
+        on, st.sampled_from([0.01, 0.7, 7.0, 70.0]), kind=st.sampled_from(["concurrency", "rps"])
+    ),
     stable_window=st.sampled_from([6.0, 20.0, 60.0]),
     panic_threshold=st.sampled_from([1.1, 2.0, 10.0]),
     max_scale_up_rate=st.sampled_from([1.1, 2.0, 1000.0]),
@@ -406,7 +419,7 @@ def lived(
     for pause, means, counts, unready in story:
         now += pause
         stable, panic = means or (None, None)
-        observed = Observed(stable, panic, max(0, replicas - unready), replicas, **counts)
+        observed = observe(stable, panic, max(0, replicas - unready), replicas, **counts)
         state, decision = decide(spec, state, observed, now)
         decisions.append(decision)
         replicas = decision.desired
@@ -431,7 +444,7 @@ def test_the_count_never_falls_in_panic_nor_on_missing_data(
     """Except to max, which is a person's word."""
     for decision in lived(spec, initial, story):
         there = decision.observed.replicas
-        if decision.panic or decision.observed.averages is None or decision.observed.missing:
+        if decision.panic or decision.observed.absence:
             assert decision.desired >= (min(there, spec.max_scale) if spec.max_scale else there)
 
 
@@ -466,10 +479,10 @@ def test_more_load_never_means_fewer_pods(
     for pause, means, present, _ in story:
         now += pause
         stable, panic = means or (None, None)
-        state, _ = decide(spec, state, Observed(stable, panic, ready, ready, **present), now)
+        state, _ = decide(spec, state, observe(stable, panic, ready, ready, **present), now)
     (by_stable, by_panic), (in_flight, waiting) = more
-    lower = Observed(less[0], less[1], ready, ready)
-    higher = Observed(
+    lower = observe(less[0], less[1], ready, ready)
+    higher = observe(
         less[0] + by_stable, less[1] + by_panic, ready, ready, in_flight=in_flight, waiting=waiting
     )
     assert decided(spec, lower, state, now + 2).desired <= decided(spec, higher, state, now + 2).desired

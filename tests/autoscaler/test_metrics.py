@@ -1,6 +1,7 @@
 """The autoscaler's Prometheus families."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -10,7 +11,7 @@ from autoscaler.collector import Collector as BeatCollector
 from autoscaler.controller import Controller
 from autoscaler.metrics import AutoscalerCollector, ConfigurationCollector
 from autoscaler.scalers import FixedScaler
-from autoscaler.spec import ScalingSpec
+from autoscaler.spec import CONCURRENCY, ScalingSpec
 from gateway.metrics import render
 from gateway.state import Reloads
 from gateway.stats import Beat, Stat
@@ -30,16 +31,16 @@ async def lines(controller: Controller, *others: Collector) -> list[str]:
 async def test_each_target_has_its_rows() -> None:
     """What was decided last, on what, and how often."""
     controller = Controller(BeatCollector(), asyncio.get_running_loop().time)
-    controller.put("iris", ScalingSpec(target=2.0), FixedScaler(1))
+    controller.put("iris", ScalingSpec(metrics=(replace(CONCURRENCY, target=2.0),)), FixedScaler(1))
     controller.receive(Beat("gw-1", 1, 1.0, {"iris": Stat(in_flight_seconds=3.0)}))
-    controller.put("iris", ScalingSpec(target=2.0), FixedScaler(1))
+    controller.put("iris", ScalingSpec(metrics=(replace(CONCURRENCY, target=2.0),)), FixedScaler(1))
     assert await lines(controller) == [
         "tidegate_autoscaler_leading 1",
         'tidegate_autoscaler_desired_replicas{backend="iris"} 2',
         'tidegate_autoscaler_ready_replicas{backend="iris"} 1',
-        'tidegate_autoscaler_observed{backend="iris",window="stable"} 3.0',
-        'tidegate_autoscaler_observed{backend="iris",window="panic"} 3.0',
-        'tidegate_autoscaler_target{backend="iris"} 2.0',
+        'tidegate_autoscaler_observed{backend="iris",metric="concurrency",window="stable"} 3.0',
+        'tidegate_autoscaler_observed{backend="iris",metric="concurrency",window="panic"} 3.0',
+        'tidegate_autoscaler_target{backend="iris",metric="concurrency"} 2.0',
         'tidegate_autoscaler_panic{backend="iris"} 1',
         'tidegate_autoscaler_decisions_total{backend="iris"} 2',
         'tidegate_autoscaler_scaling_errors_total{backend="iris"} 0',

@@ -20,7 +20,7 @@ from aiohttp.test_utils import TestServer
 
 from autoscaler.scalers import FixedScaler
 from autoscaler.server import Autoscaler, run, spec_of
-from autoscaler.spec import ScalingSpec
+from autoscaler.spec import MetricSpec, ScalingSpec
 from gateway.config import BackendConfig, Config, load
 from gateway.endpoints import EndpointInfo, Feed
 from gateway.stats import Beat, Stat
@@ -47,7 +47,7 @@ def test_a_spec_is_what_the_configuration_resolves_to() -> None:
     """Knative's defaults come through; the limit per pod is what utilization is taken of."""
     backend = BackendConfig.model_validate({**URLS, "concurrency": 2, "scale": {"stable_window": "30s"}})
     assert spec_of(backend, runs_command=False) == ScalingSpec(
-        total=2.0, target=1.4, stable_window=30.0, panic_window=3.0
+        metrics=(MetricSpec("concurrency", "concurrency", 2.0, 1.4),), stable_window=30.0, panic_window=3.0
     )
     assert spec_of(backend, runs_command=True, reachable=False).max_scale == 10
 

@@ -14,7 +14,10 @@ def test_the_defaults_are_knatives_except_that_nothing_runs_before_a_request() -
     assert (spec.stable_window, spec.panic_window, spec.panic_threshold) == (60, 6, 2)
     assert (spec.max_scale_up_rate, spec.max_scale_down_rate, spec.scale_down_delay) == (1000, 2, 0)
     assert (spec.scale_to_zero_grace_period, spec.scale_to_zero_pod_retention_period) == (30, 0)
-    assert (spec.total, spec.target, spec.target_burst_capacity) == (100, 70, 211)
+    assert spec.target_burst_capacity == 211
+    (metric,) = spec.metrics
+    assert (metric.name, metric.type, metric.total, metric.target) == ("concurrency", "concurrency", 100, 70)
+    assert spec.averaging == "linear"
 
 
 def test_a_spec_cannot_be_changed_under_a_decision() -> None:

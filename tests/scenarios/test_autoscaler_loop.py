@@ -10,15 +10,14 @@ import pytest
 
 from autoscaler.collector import Collector
 from autoscaler.controller import Controller
-from autoscaler.spec import ScalingSpec
+from autoscaler.spec import MetricSpec, ScalingSpec
 from gateway.endpoints import Feed
 from tests.simulated import SimulatedGateway, SimulatedPods
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 SPEC = ScalingSpec(
-    target=1.4,
-    total=2,
+    metrics=(MetricSpec("concurrency", "concurrency", total=2, target=1.4),),
     max_scale=5,
     stable_window=10,
     panic_window=2,

@@ -11,13 +11,13 @@ from itertools import pairwise
 
 import pytest
 
-from autoscaler.kpa import TICK, Decision, Observed, State, decide
+from autoscaler.kpa import TICK, Decision, Observed, Reading, State, decide
 from autoscaler.plan import PodState, TargetState, plan
-from autoscaler.spec import ScalingSpec
+from autoscaler.spec import MetricSpec, ScalingSpec
 from autoscaler.window import Window
 
 EPOCH = 1_700_000_000
-SPEC = ScalingSpec(target=1.4, total=2)
+SPEC = ScalingSpec(metrics=(MetricSpec("concurrency", "concurrency", total=2, target=1.4),))
 
 
 @dataclass
@@ -93,8 +93,7 @@ class World:
         now = EPOCH + self.t
         told = not self.stable.is_empty(now)
         observed = Observed(
-            stable=self.stable.average(now) if told else None,
-            panic=self.panic.average(now) if told else None,
+            (Reading(self.stable.average(now), self.panic.average(now)) if told else Reading(None, None),),
             ready=self.ready,
             replicas=self.replicas,
             in_flight=self.in_flight,

@@ -6,8 +6,9 @@ import pytest
 
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.targets import ClusterTargets
-from autoscaler.kpa import Decision, Observed
+from autoscaler.kpa import Decision, Observed, Reading
 from autoscaler.plan import TargetState
+from autoscaler.spec import CONCURRENCY
 from gateway.kube.client import ApiError
 from gateway.kube.discovery import View
 from gateway.kube.slices import Place, Slice
@@ -53,8 +54,8 @@ def made() -> tuple[ClusterTargets, FakeDiscovery]:
 
 
 def decision(reason: str = "so", waiting: int = 0, at: float = 100.0) -> Decision:
-    observed = Observed(None, None, ready=0, replicas=1, waiting=waiting)
-    return Decision(1, None, None, False, "wake", reason, observed, at)
+    observed = Observed((Reading(None, None),), ready=0, replicas=1, waiting=waiting)
+    return Decision(1, None, None, False, "wake", (reason,), observed, at, (CONCURRENCY,))
 
 
 def warnings(discovery: FakeDiscovery) -> list[str]:

@@ -1,11 +1,11 @@
 """When waking takes too long."""
 
 from autoscaler.cluster.waking import Waking
-from autoscaler.kpa import Observed
+from autoscaler.kpa import Observed, Reading
 
 
 def observed(waiting: int = 0, ready: int = 0) -> Observed:
-    return Observed(None, None, ready=ready, replicas=1, waiting=waiting)
+    return Observed((Reading(None, None),), ready=ready, replicas=1, waiting=waiting)
 
 
 def looks(waking: Waking, *seen: tuple[float, Observed]) -> list[float]:

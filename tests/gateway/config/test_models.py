@@ -141,7 +141,7 @@ def test_rps_has_nothing_to_do_with_the_limit(loaded: Callable[[str], Config]) -
     """Requests per second are not requests at once."""
     text = "backends: {a: {target: {urls: [http://h]}, concurrency: 2, scale: {metric: rps, target: 5}}}"
     resolved = loaded(text).backends["a"].resolved_scale(runs_command=False)
-    assert (resolved.total, resolved.metric) == (5.0, "rps")
+    assert (resolved.metrics[0].total, resolved.metrics[0].type) == (5.0, "rps")
 
 
 def test_more_than_ten_commands_need_a_max(refused: Callable[[str], list[str]]) -> None:

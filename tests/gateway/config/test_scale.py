@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.config import Config, ScaleConfig
+from gateway.config.metrics import ResolvedMetric
 
 BACKEND = "backends: {{a: {{target: {{urls: [http://h]}}, scale: {{{scale}}}}}}}"
 
@@ -59,7 +60,7 @@ def test_bounds_at_their_edges_are_taken(loaded: Callable[[str], Config]) -> Non
 def test_the_defaults_are_knatives_but_for_two() -> None:
     """Windows and rates as in config-autoscaler; initial_scale is 0."""
     scale = ScaleConfig().resolve(0, runs_command=False)
-    assert (scale.total, scale.target, scale.metric) == (100.0, 70.0, "concurrency")
+    assert scale.metrics == (ResolvedMetric("concurrency", "concurrency", 100.0, 70.0),)
     assert (scale.stable_window, scale.panic_window, scale.panic_threshold) == (60.0, 6.0, 2.0)
     assert (scale.max_scale_up_rate, scale.max_scale_down_rate) == (1000.0, 2.0)
     assert (scale.scale_to_zero_grace_period, scale.scale_to_zero_pod_retention_period) == (30.0, 0.0)
@@ -80,7 +81,7 @@ def test_the_target_comes_from_the_limit_unless_given(
     scale: ScaleConfig, concurrency: int, total: float, target: float
 ) -> None:
     """The concurrency limit is what a pod can carry; rps has no such limit; the aim is never below 0.01."""
-    resolved = scale.resolve(concurrency, runs_command=False)
+    (resolved,) = scale.resolve(concurrency, runs_command=False).metrics
     assert (resolved.total, resolved.target) == (pytest.approx(total), pytest.approx(target))
 
 

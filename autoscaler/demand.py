@@ -1,0 +1,121 @@
+"""What the metrics ask for: each one a number of pods, the largest of which counts, and the words that say so.
+
+An amount (requests, cores) is shared among the pods: 7 in flight at target 2 are 4 pods, whoever is there now. A level (a wait) is what the
+pods that are ready bring about together: at twice its target it asks for twice as many, and within a tenth of the target it is left alone,
+as a HorizontalPodAutoscaler does, or one pod more and one less would take turns.
+
+Core. Asked by `kpa`. Words are made when somebody reads them: ten thousand Backends decide every two seconds, and few are looked at.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from autoscaler.spec import MetricSpec, ScalingSpec
+
+TOLERANCE = 0.1
+_SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+@dataclass(slots=True)
+class Reading:
+    """What is known of one metric: its averages (of latencies: percentiles) over both windows."""
+
+    stable: float | None
+    """None without data."""
+    panic: float | None
+    missing: str = ""
+    """Which samples are missing and since when, as in "cpu since 20 s (no answer)". What only gateways tell has it in Observed."""
+
+
+@dataclass(slots=True)
+class Demand:
+    """The largest number of pods that a metric asks for over one window. As text: `3.2 in flight over 60 s want 5 at target 0.7`."""
+
+    pods: int
+    metric: MetricSpec
+    value: float
+    window: Literal["stable", "panic"]
+    seconds: float
+
+    def __str__(self) -> str:
+        metric, value, over = self.metric, number(self.value), f"over {self.seconds:g} s"
+        if metric.type == "concurrency":
+            return f"{value} in flight {over} want {self.pods} at target {metric.target:g}"
+        if metric.type == "rps":
+            return f"{value} requests/s {over} want {self.pods} at target {metric.target:g}"
+        near = ", which is near enough" if metric.relative and _near(self.value / metric.target) else ""
+        value, target = in_unit(metric, self.value), in_unit(metric, metric.target)
+        return f"{metric.name} of {value} {over} wants {self.pods} at target {target}{near}"
+
+
+def asked(metric: MetricSpec, value: float, ready: int) -> int:
+    """Pods that one metric wants for this value."""
+    times = value / metric.target
+    if not metric.relative:
+        return max(0, math.ceil(times))
+    there = max(1, ready)
+    return there if _near(times) else max(0, math.ceil(there * times))
+
+
+def _near(times: float) -> bool:
+    return abs(times - 1) <= TOLERANCE
+
+
+def demands(
+    spec: ScalingSpec, readings: Sequence[Reading], ready: int, *, quiet: bool = False
+) -> tuple[Demand, Demand] | None:
+    """The demands that count over the stable and over the panic window: of equal ones the first; None when no metric has data.
+
+    `quiet`: no request has come for a while. Then cpu and memory, which a pod uses even while it idles, hold no pod by themselves.
+    """
+    calm: Demand | None = None
+    surge: Demand | None = None
+    for metric, reading in zip(spec.metrics, readings, strict=True):
+        stable, panic = reading.stable, reading.panic
+        if stable is None or panic is None:
+            continue
+        pods = asked(metric, stable, ready)
+        if calm is None or pods > calm.pods:
+            calm = Demand(pods, metric, stable, "stable", spec.stable_window)
+        pods = asked(metric, panic, ready)
+        if surge is None or pods > surge.pods:
+            surge = Demand(pods, metric, panic, "panic", spec.panic_window)
+    if calm is None or surge is None:
+        return None
+    if quiet and all(
+        metric.resource or not _asks(metric, reading)
+        for metric, reading in zip(spec.metrics, readings, strict=True)
+    ):
+        calm.pods = surge.pods = 0
+    return calm, surge
+
+
+def _asks(metric: MetricSpec, reading: Reading) -> bool:
+    return any(value is not None and asked(metric, value, 1) for value in (reading.stable, reading.panic))
+
+
+def others(deciding: Demand, metrics: Sequence[MetricSpec], readings: Sequence[Reading], ready: int) -> str:
+    """`; rps wants 2; cpu wants 1`: what the other metrics ask for over the same window."""
+    found = []
+    for metric, reading in zip(metrics, readings, strict=True):
+        value = reading.stable if deciding.window == "stable" else reading.panic
+        if metric is not deciding.metric and value is not None:
+            found.append(f"; {metric.name} wants {asked(metric, value, ready)}")
+    return "".join(found)
+
+
+def in_unit(metric: MetricSpec, value: float) -> str:
+    """A value as a person would write it."""
+    if metric.share:
+        return f"{number(value * 100)} %"
+    if metric.type == "memory":
+        size, unit = next(((size, unit) for size, unit in _SIZES if abs(value) >= size), (1, "bytes"))
+        return f"{number(value / size)} {unit}"
+    unit = {"queue_wait": " s", "response_time": " s", "cpu": " cores"}.get(metric.type, "")
+    return f"{number(value)}{unit}"
+
+
+def number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
