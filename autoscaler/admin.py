@@ -59,7 +59,12 @@ def _decision(decision: Decision, now: float) -> dict[str, Any]:
 def _inputs(decision: Decision) -> dict[str, Any]:
     observed = decision.observed
     metrics = {
-        metric.name: {"target": metric.target, "stable": reading.stable, "panic": reading.panic}
+        metric.name: {
+            "target": metric.target,
+            "stable": reading.stable,
+            "panic": reading.panic,
+            "missing": reading.missing or None,
+        }
         for metric, reading in zip(decision.metrics, observed.readings, strict=True)
     }
     known = {key: getattr(observed, key) for key in ("ready", "replicas", "in_flight", "waiting")}

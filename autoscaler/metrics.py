@@ -53,6 +53,13 @@ class AutoscalerCollector(Collector):
         leading = lambda: [((), int(self._controller.leads()))]  # noqa: E731
         yield Family("tidegate_autoscaler_leading", text, "gauge", (), leading)
         yield decided("desired_replicas", "Pods that there shall be.", lambda decision: decision.desired)
+        yield Family(
+            "tidegate_autoscaler_wanted_replicas",
+            "Pods that the metrics ask for, before bounds; none without data.",
+            "gauge",
+            ("backend",),
+            self._wanted,
+        )
         yield each("ready_replicas", "Pods that requests may go to.", "gauge", lambda target: target.ready)
         text = "A metric's average (of latencies: the percentile) over a window, as of the last decision; none without data."
         name, labels = "tidegate_autoscaler_observed", ("backend", "metric", "window")
@@ -64,6 +71,11 @@ class AutoscalerCollector(Collector):
         yield each(
             "scaling_errors", "Attempts to scale that failed.", "counter", lambda target: target.errors
         )
+
+    def _wanted(self) -> Iterator[Row]:
+        for target in self._targets():
+            if target.decision is not None and target.decision.wanted is not None:
+                yield (target.name,), target.decision.wanted
 
     def _observed(self) -> Iterator[Row]:
         for target in self._targets():

@@ -60,6 +60,8 @@ class Samples:
         total = weight = 0.0
         until = now
         for time, value in zip(reversed(self._times), reversed(self._values), strict=True):
+            if until <= now - seconds:
+                break
             start, end = max(time, now - seconds), min(until, time + self._holds, now)
             if end > start:
                 share = _weight(now - end, now - start, fading)

@@ -70,7 +70,9 @@ async def test_decisions_say_why(client: Client, controller: Controller) -> None
         "panic": True,
     }
     assert told["reason"].startswith("fixed at 1 pods; panic: 3 in flight over 60 s want 2 at target 2")
-    assert told["inputs"]["metrics"] == {"concurrency": {"target": 2.0, "stable": 3.0, "panic": 3.0}}
+    assert told["inputs"]["metrics"] == {
+        "concurrency": {"target": 2.0, "stable": 3.0, "panic": 3.0, "missing": None}
+    }
     assert told["inputs"]["in_flight"] == 3
     assert 0 <= told["age_seconds"] < 60
     assert datetime.fromisoformat(told["at"]).tzinfo is not None

@@ -1,5 +1,6 @@
 """The collector: beats of several gateways become one value per Backend and second, whatever their arrival."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.collector import Collector
+from autoscaler.kpa import Reading
 from autoscaler.spec import MetricSpec, ScalingSpec
-from gateway.stats import Beat, Stat
+from gateway.stats import LATENCY_BOUNDS, Beat, Stat
 
 EPOCH = 1_700_000_000.0
 RPS = MetricSpec("rps", "rps", 200.0, 140.0)
@@ -454,3 +456,89 @@ def test_an_expected_gateway_that_is_gone_is_not_waited_for() -> None:
     made.expect("http://gw-1", EPOCH)
     made.left("http://gw-1")
     assert not observe(made, 1).missing
+
+
+# Several metrics, and what is sampled.
+
+WAIT = MetricSpec("queue_wait_p95", "queue_wait", 0.5, 0.5, relative=True, percentile=95)
+QUERY = MetricSpec("prometheus backlog", "prometheus", 10.0, 10.0, interval=15)
+SEVERAL = ScalingSpec(metrics=(RPS, WAIT, QUERY), stable_window=10, panic_window=2)
+FIFTH = LATENCY_BOUNDS.index(0.2)
+
+
+def several(made: Collector, now: float) -> tuple[Reading, ...]:
+    return made.observe("iris", ready=1, replicas=1, now=EPOCH + now).readings
+
+
+def test_a_beat_feeds_all_metrics_of_a_backend() -> None:
+    """Rates per second of the beat; latencies as they were counted."""
+    made = collector(SEVERAL)
+    stat = Stat(begun=30, wait_counts={FIFTH: 30})
+    made.receive(Beat("gw-1", 1, 2.0, {"iris": stat}), EPOCH + 0.5)
+    rps, wait, query = several(made, 0.5)
+    assert rps.stable == 15.0
+    assert 0.15 < (wait.stable or 0) <= 0.2
+    assert query.missing == "prometheus backlog yet"
+
+
+def test_a_percentile_is_of_the_requests_of_all_gateways() -> None:
+    """Ninety quick ones at one and ten slow ones at another: an average of two percentiles would be far off."""
+    made = collector(SEVERAL)
+    for name, counts in (("gw-1", {0: 90}), ("gw-2", {FIFTH: 10})):
+        made.receive(Beat(name, 1, 1.0, {"iris": Stat(wait_counts=counts)}), EPOCH + 0.5)
+    made.receive(beat(2, 0, "gw-1"), EPOCH + 1.5)
+    made.receive(beat(2, 0, "gw-2"), EPOCH + 1.5)
+    assert 0.15 < (several(made, 1.5)[1].stable or 0) <= 0.2
+
+
+def test_a_stalled_gateways_latencies_count_once() -> None:
+    """Its beat stands for four seconds, in each of which the rate was the same; the requests were there once."""
+    made = collector(SEVERAL)
+    made.receive(Beat("gw-1", 1, 1.0, {"iris": Stat(begun=1, wait_counts={0: 90})}), EPOCH + 0.5)
+    made.receive(Beat("gw-1", 2, 4.0, {"iris": Stat(begun=4, wait_counts={FIFTH: 4})}), EPOCH + 4.5)
+    rps, wait, _ = several(made, 4.5)
+    assert rps.stable == 1.0
+    assert (wait.stable or 1) < 0.001
+
+
+def test_a_sample_is_read_from_then_on() -> None:
+    """Of Backends that are known; what comes late for one that is gone is nobody's."""
+    made = collector(SEVERAL)
+    made.sample("iris", "prometheus backlog", 40.0, EPOCH)
+    made.failed("iris", "prometheus backlog", "timed out", EPOCH + 15)
+    made.sample("gone", "prometheus backlog", 40.0, EPOCH)
+    made.failed("gone", "prometheus backlog", "timed out", EPOCH)
+    assert several(made, 45)[2] == Reading(40.0, 40.0)
+    assert several(made, 46)[2].missing == "prometheus backlog since 46 s (timed out)"
+
+
+def test_a_backend_is_quiet_when_no_request_has_come_for_a_window() -> None:
+    """Not before a gateway has said so."""
+    made = collector()
+    seen = [made.observe("iris", ready=1, replicas=1, now=EPOCH).quiet]
+    feed(made, [1] + [0] * 12)
+    seen += [made.observe("iris", ready=1, replicas=1, now=EPOCH + 12.5).quiet]
+    made.receive(beat(14, 1.0), EPOCH + 13.5)
+    seen += [made.observe("iris", ready=1, replicas=1, now=EPOCH + 13.5).quiet]
+    assert seen == [False, True, False]
+
+
+@given(
+    st.lists(
+        st.lists(st.dictionaries(st.integers(0, 23), st.integers(1, 50), max_size=3), min_size=3, max_size=3),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_latencies_of_several_gateways_read_as_of_one(seconds: list[list[dict[int, int]]]) -> None:
+    """The percentile over all gateways equals that of one with all of the requests."""
+    one, many = collector(SEVERAL), collector(SEVERAL)
+    for seq, parts in enumerate(seconds, start=1):
+        whole: Counter[int] = Counter()
+        for index, counts in enumerate(parts):
+            whole.update(counts)
+            stat = Stat(begun=sum(counts.values()), wait_counts=counts)
+            many.receive(Beat(f"gw-{index}", seq, 1.0, {"iris": stat}), EPOCH + seq + 0.3 * (index + 1))
+        stat = Stat(begun=sum(whole.values()), wait_counts=whole)
+        one.receive(Beat("gw-1", seq, 1.0, {"iris": stat}), EPOCH + seq + 0.9)
+    assert several(many, len(seconds) + 0.9) == several(one, len(seconds) + 0.9)

@@ -11,7 +11,7 @@ from autoscaler.collector import Collector as BeatCollector
 from autoscaler.controller import Controller
 from autoscaler.metrics import AutoscalerCollector, ConfigurationCollector
 from autoscaler.scalers import FixedScaler
-from autoscaler.spec import CONCURRENCY, ScalingSpec
+from autoscaler.spec import CONCURRENCY, MetricSpec, ScalingSpec
 from gateway.metrics import render
 from gateway.state import Reloads
 from gateway.stats import Beat, Stat
@@ -37,6 +37,7 @@ async def test_each_target_has_its_rows() -> None:
     assert await lines(controller) == [
         "tidegate_autoscaler_leading 1",
         'tidegate_autoscaler_desired_replicas{backend="iris"} 2',
+        'tidegate_autoscaler_wanted_replicas{backend="iris"} 2',
         'tidegate_autoscaler_ready_replicas{backend="iris"} 1',
         'tidegate_autoscaler_observed{backend="iris",metric="concurrency",window="stable"} 3.0',
         'tidegate_autoscaler_observed{backend="iris",metric="concurrency",window="panic"} 3.0',
@@ -74,3 +75,19 @@ async def test_without_data_nothing_was_observed() -> None:
     controller.put("iris", ScalingSpec(), FixedScaler(1))
     assert not [line for line in await lines(controller) if "observed" in line]
     assert repr(AutoscalerCollector(controller)) == "<AutoscalerCollector of 1 targets>"
+
+
+async def test_each_metric_has_its_rows() -> None:
+    """By its name; one without data has an aim all the same."""
+    controller = Controller(Collector(), asyncio.get_running_loop().time)
+    backlog = MetricSpec("prometheus backlog", "prometheus", 10.0, 10.0, interval=15)
+    controller.put("iris", ScalingSpec(metrics=(CONCURRENCY, backlog)), FixedScaler(1))
+    controller.collector.sample("iris", "prometheus backlog", 40.0, controller.clock())
+    controller.put("iris", ScalingSpec(metrics=(CONCURRENCY, backlog)), FixedScaler(1))
+    rows = [line for line in await lines(controller) if "observed" in line or "_target" in line]
+    assert rows == [
+        'tidegate_autoscaler_observed{backend="iris",metric="prometheus backlog",window="stable"} 40.0',
+        'tidegate_autoscaler_observed{backend="iris",metric="prometheus backlog",window="panic"} 40.0',
+        'tidegate_autoscaler_target{backend="iris",metric="concurrency"} 70.0',
+        'tidegate_autoscaler_target{backend="iris",metric="prometheus backlog"} 10.0',
+    ]

@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
-from gateway.beats import BeatMaker
+from gateway.beats import MOST_WAITERS, BeatMaker
 from gateway.breaker import Endpoint, Waiter
-from gateway.stats import Beat, Stat, encode_stats
+from gateway.stats import LATENCY_BOUNDS, Beat, Stat, encode_stats
 
 
 def pods(*names: str, draining: bool = False) -> Endpoints:
@@ -149,3 +149,82 @@ def test_a_backend_that_comes_back_under_its_name_starts_from_zero() -> None:
     new.leave(enter(new, 2.25), 2.5)
     stat = maker.beat([new], 3.0).stats["iris"]
     assert (stat.begun, stat.ended, stat.in_flight_seconds) == (1, 1, 0.25)
+
+
+# Latencies, for Backends that scale on them
+
+
+def latencies(maker: BeatMaker, backend: Backend, now: float) -> tuple[dict[int, int], dict[int, int]]:
+    stat = maker.beat([backend], now).stats.get("iris", Stat())
+    return dict(stat.wait_counts), dict(stat.duration_counts)
+
+
+def scaled_on(*kinds: str) -> tuple[BeatMaker, Backend]:
+    maker, backend = BeatMaker("g", 0.0), served()
+    backend.stats.tells = frozenset(kinds)
+    return maker, backend
+
+
+def test_no_latency_is_told_of_a_backend_that_does_not_scale_on_it() -> None:
+    """It would be for nobody."""
+    maker, backend = scaled_on()
+    backend.leave(enter(backend, 0.25), 0.5)
+    assert latencies(maker, backend, 1.0) == ({}, {})
+
+
+def test_waits_are_told_as_they_end_and_those_that_go_on_by_their_age() -> None:
+    """One request got a slot at once, one waited for 0.5 s, and one has waited for 0.25 s so far."""
+    maker, backend = scaled_on("queue_wait")
+    endpoint = enter(backend, 0.0)
+    backend.wait(Waiter("second", 0.25), 0.25)
+    backend.leave(endpoint, 0.75)
+    backend.wait(Waiter("third", 0.75), 0.75)
+    half, quarter = LATENCY_BOUNDS.index(0.5), LATENCY_BOUNDS.index(0.3)
+    assert latencies(maker, backend, 1.0) == ({0: 1, half: 1, quarter: 1}, {})
+    assert latencies(maker, backend, 1.5) == ({LATENCY_BOUNDS.index(0.75): 1}, {})
+
+
+def test_of_very_many_waiters_those_in_front_are_told() -> None:
+    """They have waited longest, and a beat must not take long."""
+    maker, backend = scaled_on("queue_wait")
+    backend.relimit(Limits(concurrency=1, depth=5000), 0.0)
+    enter(backend, 0.0)
+    for number in range(1200):
+        backend.wait(Waiter(str(number), 0.0), 0.0)
+    assert sum(latencies(maker, backend, 1.0)[0].values()) == 1 + MOST_WAITERS
+
+
+def test_durations_are_told_over_all_routes() -> None:
+    """Each once, in the beat that they ended in."""
+    maker, backend = scaled_on("response_time")
+    for route, seconds in (("one", 0.5), ("two", 0.5), ("two", 2.0)):
+        backend.leave(enter(backend, 0.25), 0.5)
+        backend.traffic_of(route).duration.observe(seconds)
+    half, two = LATENCY_BOUNDS.index(0.5), LATENCY_BOUNDS.index(2.5)
+    assert latencies(maker, backend, 1.0) == ({}, {half: 2, two: 1})
+    assert latencies(maker, backend, 2.0) == ({}, {})
+    backend.leave(enter(backend, 2.25), 2.5)
+    backend.traffic_of("one").duration.observe(0.5)
+    assert latencies(maker, backend, 3.0) == ({}, {half: 1})
+
+
+def test_what_came_before_a_reload_that_asks_for_latencies_is_not_told() -> None:
+    """A day's counts are no second's."""
+    maker, backend = scaled_on()
+    for _ in range(5):
+        backend.leave(enter(backend, 0.25), 0.5)
+        backend.traffic_of("one").duration.observe(0.5)
+    maker.beat([backend], 1.0)
+    backend.stats.tells = frozenset({"queue_wait", "response_time"})
+    backend.leave(enter(backend, 1.25), 1.5)
+    assert latencies(maker, backend, 2.0) == ({}, {})
+    backend.leave(enter(backend, 2.25), 2.5)
+    assert latencies(maker, backend, 3.0) == ({0: 1}, {})
+
+
+def test_a_request_that_is_queued_again_counts_no_more_than_once() -> None:
+    """Its pod failed it: it waited, though it began with a slot."""
+    maker, backend = scaled_on("queue_wait")
+    endpoint = enter(backend, 0.25)
+    backend.again(Waiter("again", 0.5), endpoint, 0.5)
+    assert sum(latencies(maker, backend, 1.0)[0].values()) == 1

@@ -126,6 +126,8 @@ stats = st.builds(
     counts,
     counts,
     st.dictionaries(names, counts, max_size=3),
+    st.dictionaries(st.integers(0, 23), counts, max_size=3),
+    st.dictionaries(st.integers(0, 23), counts, max_size=3),
 )
 beats = st.builds(
     Beat,
@@ -149,6 +151,11 @@ def test_what_is_encoded_is_decoded(beat: Beat) -> None:
     assert Beat.decode(line.decode()) == beat
 
 
+def test_latencies_that_nobody_scales_on_take_no_room() -> None:
+    """A thousand Backends are told each second."""
+    assert b"counts" not in Beat("g", 1, 1.0, {"b": Stat(begun=2)}).encode()
+
+
 def test_unknown_fields_are_left_out() -> None:
     """A newer gateway may say more than an older autoscaler knows."""
     line = json.dumps({
@@ -167,6 +174,14 @@ def test_unknown_fields_are_left_out() -> None:
         pytest.param("3", id="a number"),
         pytest.param("{}", id="no stats"),
         pytest.param('{"stats": {}}', id="no gateway"),
+        pytest.param(
+            '{"gateway": "g", "seq": 1, "duration": 1, "stats": {"b": {"wait_counts": {"x": 1}}}}',
+            id="a bound that is none",
+        ),
+        pytest.param(
+            '{"gateway": "g", "seq": 1, "duration": 1, "stats": {"b": {"wait_counts": [1]}}}',
+            id="counts are a list",
+        ),
         pytest.param('{"gateway": "g", "seq": 1, "duration": 1, "stats": []}', id="stats are a list"),
         pytest.param('{"gateway": "g", "seq": 1, "duration": 1, "stats": {"b": 3}}', id="a stat is a number"),
         pytest.param(b'\xff{"gateway": "g"}', id="not UTF-8"),
