@@ -7,7 +7,7 @@ them. Writing the count is the autoscaler's (`autoscaler.cluster`).
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.kube.objects import Json, Selector, condition, metadata, parse_selector, selector_of
+from gateway.kube.objects import Json, Selector, condition, metadata, parse_selector, selector_of, setter_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Workload:
     first_ordinal: int = 0
     failure: str | None = None
     """Why it cannot even create pods, as with a quota."""
+    setter: str = ""
+    """Who has set the count; "" when that is not told."""
 
     def __str__(self) -> str:
         return f"{self.kind.lower()} {self.namespace}/{self.name}"
@@ -48,6 +50,7 @@ def workload_of(item: Json, api_version: str, kind: str, path: str) -> Workload:
         ordered=kind == "StatefulSet",
         first_ordinal=(spec.get("ordinals") or {}).get("start", 0),
         failure=(failing.get("message") or failing.get("reason")) if failing and failed else None,
+        setter=setter_of(item),
     )
 
 
@@ -58,6 +61,7 @@ def workload_of_scale(item: Json, scale: Json, api_version: str, kind: str, path
         resource_version=metadata(scale).get("resourceVersion") or metadata(item)["resourceVersion"],
         replicas=(scale.get("spec") or {}).get("replicas", 0),
         selector=parse_selector((scale.get("status") or {}).get("selector") or ""),
+        setter=setter_of(item),
     )
 
 

@@ -44,6 +44,7 @@ async def test_each_target_has_its_rows() -> None:
         'tidegate_autoscaler_target{backend="iris",metric="concurrency"} 2.0',
         'tidegate_autoscaler_panic{backend="iris"} 1',
         'tidegate_autoscaler_decisions_total{backend="iris"} 2',
+        'tidegate_autoscaler_foreign_changes_total{backend="iris"} 0',
         'tidegate_autoscaler_scaling_errors_total{backend="iris"} 0',
     ]
 
@@ -79,7 +80,7 @@ async def test_without_data_nothing_was_observed() -> None:
 
 async def test_each_metric_has_its_rows() -> None:
     """By its name; one without data has an aim all the same."""
-    controller = Controller(Collector(), asyncio.get_running_loop().time)
+    controller = Controller(BeatCollector(), asyncio.get_running_loop().time)
     backlog = MetricSpec("prometheus backlog", "prometheus", 10.0, 10.0, interval=15)
     controller.put("iris", ScalingSpec(metrics=(CONCURRENCY, backlog)), FixedScaler(1))
     controller.collector.sample("iris", "prometheus backlog", 40.0, controller.clock())

@@ -69,6 +69,8 @@ async def test_what_is_there_is_what_the_view_says() -> None:
             PodState("uid-iris-1", ready=False, draining=False, probed=True),
             PodState("uid-iris-2", ready=False, draining=False),
         ),
+        setter="",
+        known_of="uid-iris 1",
     )
     assert repr(scaler(stage)) == "<ClusterScaler deployment models/iris replicas=3>"
 
