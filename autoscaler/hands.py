@@ -63,7 +63,7 @@ class Hands:
         self._there: int | None = None
         """The count that is known; None: whatever is found is no news."""
         self._written: tuple[int, ...] = ()
-        """What was written from here since it was last seen, whether or not it was done."""
+        """What was to be written from here, of which nobody knows yet whether it was done."""
         self._recent: tuple[tuple[float, str], ...] = ()
         self._contester = ""
         self._until = 0.0
@@ -82,11 +82,15 @@ class Hands:
         self.standing, self._contester = False, ""
         self._recent = ()
 
-    def wrote(self, count: int) -> None:
+    def writing(self, count: int) -> None:
         """From here the count is about to be set to this."""
         if count not in self._written:
             self._written += (count,)
         self.standing = False
+
+    def wrote(self, count: int) -> None:
+        """That was done."""
+        self._there, self._written = count, ()
 
     def look(self, count: int, setter: str, known_of: str, now: float) -> Change | None:
         """What is there, and who has set it ("" when nobody knows); the change, if it is another hand's.

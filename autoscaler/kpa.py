@@ -332,11 +332,11 @@ def _scheduled(spec: ScalingSpec, observed: Observed, clock: Bounds, count: _Cou
 
 def _demand(spec: ScalingSpec, observed: Observed, pods: int) -> int:
     """`pods` within the bounds."""
-    least, clock = spec.min_scale, observed.scheduled
-    if clock is not None:
-        pods = pods if clock.fixed is None else clock.fixed
-        least = max(least, clock.floor or 0)
-    pods = max(least, pods)
+    clock = observed.scheduled
+    if clock is not None and clock.fixed is not None:
+        pods = clock.fixed
+    else:
+        pods = max(pods, spec.min_scale, (clock and clock.floor) or 0)
     return min(spec.max_scale, pods) if spec.max_scale else pods
 
 

@@ -304,8 +304,9 @@ class Target:
             if self.scaler is not scaler:
                 raise Superseded("the configuration names another target now")
             if steps.replicas is not None:
-                self.hands.wrote(steps.replicas)
+                self.hands.writing(steps.replicas)
                 await scaler.scale(steps.replicas, steps.remove)
+                self.hands.wrote(steps.replicas)
         there = self.scaler.observe()
         empty = not isinstance(there, Unknown) and not there.replicas and not there.pods
         if self._gone is not None and empty:
