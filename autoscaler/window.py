@@ -77,11 +77,9 @@ class Window:
         Of a window of 60 s first written 6 s ago, 7 buckets count; of one last written 10 s ago, 50.
         """
         last, buckets = self._last, self._buckets
-        if last is None:
-            return 0.0
         size = len(buckets)
-        silent = max(0, math.floor(now / self._granularity) - last)
-        if silent >= size:
+        silent = self._silent(now)
+        if last is None or silent >= size:
             return 0.0
         total = self._total
         for outdated in range(last + 1, last + silent + 1):
@@ -138,10 +136,9 @@ class Window:
         self._total = 0.0
 
     def _silent(self, now: float) -> int:
-        """Buckets begun since the last one written."""
-        if self._last is None:
-            return len(self._buckets)
-        return max(0, _bucket(now, self._granularity) - self._last)
+        """Buckets begun since the last one written; all of them when none was."""
+        last = self._last
+        return len(self._buckets) if last is None else max(0, _bucket(now, self._granularity) - last)
 
 
 @dataclass(frozen=True, slots=True)

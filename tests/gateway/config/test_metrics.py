@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.config import Config
+from gateway.config import Config, ScaleConfig
 from gateway.config.metrics import PodSource, PrometheusSource, ResolvedMetric
 
 BACKEND = (
@@ -229,6 +229,13 @@ def test_a_backend_knows_which_latencies_it_scales_on(
 def test_what_is_wrong_with_a_metric_is_named(refused: Refused, metrics: str, problem: str) -> None:
     """Which of them, which key, and what to write instead."""
     assert refused(BACKEND.format(metrics=metrics)) == [f"x.yaml:1 backends.a.scale.{problem}"]
+
+
+def test_without_metrics_there_is_concurrency() -> None:
+    """Left out, or said to be none by a program."""
+    for scale in (ScaleConfig(), ScaleConfig(metrics=None)):
+        (metric,) = scale.resolve(0, runs_command=False).metrics
+        assert metric == ResolvedMetric("concurrency", "concurrency", 100, 70)
 
 
 @pytest.mark.parametrize("key", ["metric: rps", "target: 5"])
