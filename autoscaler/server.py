@@ -19,12 +19,15 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from autoscaler.admin import make_app
+from autoscaler.asking import asked_of, clustered, fed, fixed, local
 from autoscaler.collector import Collector
 from autoscaler.controller import Controller
 from autoscaler.metrics import AutoscalerCollector, ConfigurationCollector
 from autoscaler.plan import Scaler
 from autoscaler.processes import LocalPods
 from autoscaler.scalers import FixedScaler, LocalPodsMaker, template_of
+from autoscaler.signals.asked import Pods
+from autoscaler.signals.signals import Signals
 from autoscaler.spec import MetricSpec, ScalingSpec, ScheduleSpec
 from autoscaler.streams import Streams
 from autoscaler.target import LONGEST_RETIREMENT, SETTLED_AFTER, Target
@@ -97,6 +100,7 @@ class Autoscaler:
         ahead = time.time() - loop.time()
         self.collector = Collector()
         self.controller = Controller(self.collector, lambda: loop.time() + ahead, self._leads)
+        self.signals = Signals(self.collector, self.controller.clock)
         self.link: ClusterLink | None = None
         """To the cluster, once a configuration needed it (`connect`)."""
         self._config = config
@@ -113,6 +117,8 @@ class Autoscaler:
         """Connect to the cluster, if `config` names something there and it is not done yet. Raises ConfigError, with nothing changed."""
         if self.link is None:
             self.link = await _link(config, self.controller)
+            if self.link is not None:
+                self.signals.connect(self.link.cluster)
 
     async def start(self) -> None:
         """Take over the configuration and begin to decide."""
@@ -125,6 +131,7 @@ class Autoscaler:
 
     async def stop(self) -> None:
         """Decide no more, and end all pods."""
+        await self.signals.stop()
         await self.controller.stop()
         pods = [*(local.pods for local in self._local.values()), *self._leaving]
         await asyncio.gather(*self._tasks, *(each.stop() for each in pods))
@@ -158,13 +165,33 @@ class Autoscaler:
             spec = spec_of(backend, runs_command=name in self._local, reachable=name in reachable)
             told = None if self.link is None else partial(self.link.targets.decided, name)
             self.controller.put(name, spec, scaler, told)
+            await self._sample(name, backend, config)
             if index % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         for name in self.controller.targets.keys() - config.backends.keys():
+            self.signals.drop(name)
             if name not in self._local:
                 self._begin(self._leave_alone(name, self.controller.drop(name)))
             elif self.controller.targets[name].removed_at is None:
                 self._begin(self._remove(name, self.controller.retire(name)))
+
+    async def _sample(self, name: str, backend: BackendConfig, config: Config) -> None:
+        """Whoever leads: one that does not decides as well, and takes over warm."""
+        asked = asked_of(backend.resolved_scale(runs_command=name in self._local).metrics, config)
+        if asked:
+            self.signals.put(name, asked, await self._pods(name, backend, config))
+        else:
+            self.signals.drop(name)
+
+    async def _pods(self, name: str, backend: BackendConfig, config: Config) -> Pods:
+        target = backend.target.cluster
+        if name in self._local:
+            return local(self._local[name].pods)
+        if self._feeds is not None:
+            return fed(self._feeds[name])
+        if self.link is not None and target is not None:
+            return clustered(self.link.targets, name, target)
+        return await asyncio.to_thread(fixed, backend, config.base_dir)
 
     def _scaler(self, name: str, backend: BackendConfig) -> Scaler:
         feed = None if self._feeds is None else self._feeds[name]

@@ -97,7 +97,7 @@ class Gateway:
             self.on_nudge(backend)
 
     def suspect(self, backend: Backend, endpoint: Endpoint, refusal: str | None = None) -> None:
-        """An Endpoint refused a connection, and why: it gets nothing new until a probe gets through."""
+        """An Endpoint refused a connection, and why, or may be dying: it gets nothing new until a probe gets through."""
         if endpoint.suspect:
             return
         backend.suspect(endpoint, self.now(), suspect=True, refusal=refusal)

@@ -45,10 +45,8 @@ async def probe(
             options = {} if trust is None else trust.options(host)
             reader, writer = await asyncio.open_connection(host, port, **options)
             try:
-                return (
-                    path is None
-                    or 200 <= await _status(reader, writer, f"{host}:{port}", path, headers) < 400
-                )
+                authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                return path is None or 200 <= await _status(reader, writer, authority, path, headers) < 400
             finally:
                 # abort() does not linger for a peer that reads nothing, and needs no await under cancellation.
                 writer.transport.abort()

@@ -31,8 +31,15 @@ class Failure(StrEnum):
     """A kept connection was lost before a byte of the answer; the pod may have seen the request."""
     RESET = "reset"
     """A connection was lost before the answer's head was there; the pod may be at work on the request."""
+    CUT = "cut"
+    """A connection was lost past the answer's head."""
     BROKEN = "broken"
-    """The answer broke off past its head, or makes no sense."""
+    """The answer makes no sense."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the pod may be dying: it closed a connection with a request in hand."""
+        return self in {Failure.STALE, Failure.RESET, Failure.CUT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ class Tries:
         self.fresh = True
         if failure is Failure.UNSEEN:
             return True
-        if failure is Failure.BROKEN or method not in self._policy.methods:
+        if failure in {Failure.CUT, Failure.BROKEN} or method not in self._policy.methods:
             return False
         self._losses += 1
         if self._losses == 1:

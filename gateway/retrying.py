@@ -51,13 +51,16 @@ class Retrying(Bodies):
         if self._over:
             return
         backend, endpoint, tries = self._backend, self._endpoint, self._tried()
-        if backend is None or endpoint is None or tries is None:
+        if backend is None or endpoint is None:
             self.fail(error)
-        elif tries.lost(endpoint, failure, self._head.method):
+        elif tries is not None and tries.lost(endpoint, failure, self._head.method):
             if tries.dying:
                 self._gateway.suspect(backend, endpoint)
             self._try_again(failure)
         else:
+            if failure.doubtful:
+                # A process that dies closes its connections a moment before its listener. Who waits would get the slot now, and be lost too.
+                self._gateway.suspect(backend, endpoint)
             self.fail(error)
 
     # -- other failures

@@ -344,7 +344,9 @@ class Server:
     def _suspect(self, backend: Backend, endpoint: Endpoint) -> None:
         where = f"{backend.name}: {endpoint.host}:{endpoint.port}"
         why = f" ({endpoint.refusal})" if endpoint.refusal else ""
-        logger.warning("%s refuses connections%s: it gets no requests until it accepts again", where, why)
+        logger.warning(
+            "%s refuses or drops connections%s: it gets no requests until it accepts again", where, why
+        )
 
         def accepted() -> None:
             logger.info("%s accepts connections again", where)

@@ -280,7 +280,7 @@ class Upstream:
             lost = reset
         if lost and receiver is not None:
             self.reset()
-            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(None)))
+            receiver.on_lost(GatewayError(UPSTREAM_RESET, self._how_lost(None)), Failure.CUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
@@ -322,7 +322,7 @@ class Upstream:
 
     def _failure(self, exc: Exception | None) -> Failure:
         if self._delivered:
-            return Failure.BROKEN
+            return Failure.CUT
         if self.idle_since < 0 or not self._fresh:
             return Failure.RESET
         return Failure.UNSEEN if unseen(self.transport, self._before, exc) else Failure.STALE

@@ -1,10 +1,13 @@
 """Every file in config/ loads, and shows what its comments promise."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from gateway.config import check_role, json_schema, load
 from gateway.config.yamltree import compose
@@ -57,3 +60,20 @@ def test_the_example_names_every_key() -> None:
     sections = [schema, *schema["$defs"].values()]
     keys = {key for section in sections for key in section.get("properties", {})}
     assert {key for key in keys if f"{key}:" not in text} == set()
+
+
+PAGE = FOLDER.parent / "docs/autoscaling.md"
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_what_the_page_on_autoscaling_shows_can_be_used(number: int, tmp_path: Path) -> None:
+    """A whole file's sections, one backend's `scale`, or one of its metrics."""
+    example: Any = yaml.safe_load(EXAMPLES[number])
+    if isinstance(example, list):
+        example = {"scale": {"metrics": example}}
+    document = {"backends": {"llama": example}} if "scale" in example else example
+    document["backends"]["llama"]["target"] = {"urls": ["http://127.0.0.1:9001"]}
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(yaml.safe_dump({**document, "routes": [{"name": "all", "split": {"llama": 1}}]}))
+    assert "llama" in load(path).backends

@@ -10,7 +10,8 @@ renewal that was answered last. Sent comes before written, and written before se
 
 Worst case from a leader's death to the next one, T being the arrival of its last renewal: seen by T + 2 (a read every 2 s at
 the latest), expired by T + 12; one request lost on the way costs its timeout of 2.5 s: 14.5 s. The half second that is
-left is for the requests that are answered. Released in good order, it is taken with the next read, within 2 s.
+left is for the requests that are answered. Released in good order, it is taken with the next read, within 2 s. Deleted by hand, it is
+made anew by its holder, or by others who saw it held once its time is over; only one who starts just then cannot know.
 
 Pure; driven by `lease`: `step` says what to send now, `answered` and `failed` take what came of it, `due` says when to go on.
 """
@@ -79,11 +80,12 @@ class Elector:
     def __init__(self, identity: str, chance: Callable[[], float]) -> None:
         self.identity = identity
         self.record: Record | None = None
-        """The Lease as last read or written."""
+        """The Lease as last read or written; also when it was deleted from under its holder."""
         self.due = 0.0
         """When to take the next step."""
         self._chance = chance
         self._seen_at = 0.0
+        self._deleted = False
         self._current = False
         """Nothing since the last answer makes the record doubtful."""
         self._conflicted = False
@@ -100,11 +102,14 @@ class Elector:
 
     def step(self, now: float) -> Step:
         """What to send now."""
-        return wanted(self.identity, self.record, now - self._seen_at) if self._current else "read"
+        step = wanted(self.identity, self.record, now - self._seen_at) if self._current else "read"
+        return "create" if step == "take" and self._deleted else step
 
     def answered(self, step: Step, record: Record | None, sent: float, now: float) -> None:
         """A request of `step`, sent at `sent`, was answered with the Lease, or with there being none."""
-        if record != self.record:
+        held = self.record is not None and self.record.holder not in {"", self.identity}
+        self._deleted = record is None and held
+        if record != self.record and not self._deleted:
             self.record, self._seen_at = record, now
         self._current = True
         mine = record is not None and record.holder == self.identity

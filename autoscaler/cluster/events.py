@@ -21,6 +21,8 @@ REPEATED_AFTER = 300.0
 """Seconds until an equal Warning is written again."""
 _LONGEST_MESSAGE = 1024
 """Bytes that the API server takes."""
+_LONGEST_NAME = 230
+"""Characters of the object's name in that of an Event, which has 253 at most."""
 _MOST_AT_ONCE = 50
 """Events under way; more are lost."""
 
@@ -96,7 +98,10 @@ def _event(workload: Workload, kind: str, reason: str, message: str, identity: s
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{workload.name}.{now:x}", "namespace": workload.namespace},
+        "metadata": {
+            "name": f"{workload.name[:_LONGEST_NAME].rstrip('-.')}.{now:x}",
+            "namespace": workload.namespace,
+        },
         "involvedObject": {
             "apiVersion": workload.api_version,
             "kind": workload.kind,

@@ -3,6 +3,7 @@
 `server` begins it when a configuration first needs it, and keeps it until the end. Neighbours: `targets`, `lease`, `gateway.kube`.
 """
 
+import logging
 import os
 import secrets
 import socket
@@ -16,6 +17,8 @@ from gateway.kube.discovery import Discovery
 from gateway.kube.slices import endpoints_of
 from gateway.targets import ServiceTarget
 
+logger = logging.getLogger(__name__)
+
 _GATEWAYS = "the gateways"
 """What their Service is followed as; no Backend has such a name."""
 
@@ -27,10 +30,12 @@ class ClusterLink:
         self, cluster: Cluster, identity: str, on_news: Callable[[], object], on_view: Callable[[str], None]
     ) -> None:
         """`on_news` is called when what failed before may work now, `on_view` with the name of a Backend of whose pods there is news."""
-        self._cluster = cluster
+        self.cluster = cluster
         self._discovery = Discovery(cluster)
         self.lease = Lease(cluster, identity, on_news=on_news)
         self.targets = ClusterTargets(self._discovery, self.lease, on_view)
+        self._lack = ""
+        """Why there are no gateways."""
 
     @classmethod
     def begin(
@@ -52,6 +57,10 @@ class ClusterLink:
     def _tell(self, service: ServiceTarget, told: Callable[[list[str]], object]) -> None:
         view = self._discovery.view(_GATEWAYS)
         if view is not None:
+            lack = view.pending or ""
+            if lack and lack != self._lack:
+                logger.warning("no gateways are known: %s", lack)
+            self._lack = lack
             told([Address(at.host, at.port).url for at in endpoints_of(view.slices, service.port)])
 
     async def stop(self) -> None:
@@ -59,10 +68,10 @@ class ClusterLink:
         await self.targets.stop()
         await self.lease.stop()
         await self._discovery.stop()
-        await self._cluster.close()
+        await self.cluster.close()
 
     def __repr__(self) -> str:
-        return f"<ClusterLink {self._cluster} {self.targets}>"
+        return f"<ClusterLink {self.cluster} {self.targets}>"
 
 
 def _identity() -> str:

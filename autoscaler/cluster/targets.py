@@ -7,7 +7,7 @@ left as it is, without our marks. Neighbours: `server` calls this; `gateway.kube
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autoscaler.cluster.events import Events
@@ -15,11 +15,11 @@ from autoscaler.cluster.lease import Lease
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.waking import Waking
 from autoscaler.kpa import Decision
-from autoscaler.plan import Scaler, Superseded
+from autoscaler.plan import Scaler, Superseded, Unknown
 from autoscaler.scalers import FixedScaler
 from gateway.endpoints import Feed
 from gateway.kube.client import ClusterError
-from gateway.kube.discovery import Discovery
+from gateway.kube.discovery import Discovery, View
 from gateway.kube.slices import endpoints_of
 from gateway.targets import ClusterTarget, ScaleTarget, ServiceTarget
 
@@ -32,6 +32,8 @@ class _Scaled:
 
     name: str
     target: ScaleTarget
+    thing: ScaleTarget
+    """The object alone: in the namespace where it is looked for, whatever its pods' port."""
     scaler: ClusterScaler
     waking: Waking
 
@@ -46,8 +48,11 @@ class ClusterTargets:
         self._lease = lease
         self._events = Events(discovery.cluster, lease)
         self._scaled: dict[str, _Scaled] = {}
+        self._claims: dict[ScaleTarget, list[str]] = {}
+        """Which Backends name an object; the first has it."""
         self._services: dict[str, tuple[ServiceTarget, FixedScaler]] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], ScaleTarget] = {}
+        """Objects whose pods' marks are being taken back."""
 
     def put(self, name: str, target: ClusterTarget, activation_timeout: float) -> Scaler:
         """The Scaler of `target`: the one it has, while that is the Backend's."""
@@ -78,15 +83,19 @@ class ClusterTargets:
             text = f"no pod was ready after {known.waking.timeout:g} s, while requests waited{why}"
             self._events.warn(view.workload, "ActivationTimeout", text)
 
+    def view(self, name: str) -> View | Unknown:
+        """What is known of a target now, be it scaled or only looked at."""
+        return self._discovery.view(name) or Unknown(self._discovery.missing(name))
+
     def drop(self, name: str) -> None:
         """Look after it no longer; its marks are taken back in the background."""
         self._services.pop(name, None)
         known = self._scaled.pop(name, None)
-        if known is not None and all(other.target != known.target for other in self._scaled.values()):
+        if known is not None and self._disclaim(name, known.thing):
             # Its pods are found out now, before the discovery forgets them.
             task = asyncio.get_running_loop().create_task(_unmark(name, known.scaler.leave()))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._leaving[task] = known.thing
+            task.add_done_callback(self._leaving.pop)
         self._discovery.forget(name)
 
     async def stop(self) -> None:
@@ -97,14 +106,34 @@ class ClusterTargets:
     def _follow(self, name: str, target: ScaleTarget, timeout: float) -> _Scaled:
         discovery = self._discovery
         discovery.follow(name, target, lambda: self._on_view(name))
-        scaler = ClusterScaler(
-            discovery.cluster,
-            self._lease,
-            self._events,
-            view=lambda: discovery.view(name),
-            missing=lambda: discovery.missing(name),
-        )
-        return _Scaled(name, target, scaler, Waking(timeout))
+        thing = replace(target, namespace=target.namespace or discovery.cluster.namespace, port=0)
+
+        def view() -> View | None:
+            return None if self._obstacle(name, thing) else discovery.view(name)
+
+        def missing() -> str:
+            return self._obstacle(name, thing) or discovery.missing(name)
+
+        scaler = ClusterScaler(discovery.cluster, self._lease, self._events, view, missing)
+        self._claims.setdefault(thing, []).append(name)
+        return _Scaled(name, target, thing, scaler, Waking(timeout))
+
+    def _disclaim(self, name: str, thing: ScaleTarget) -> bool:
+        """Whether no other Backend names the object."""
+        names = self._claims[thing]
+        names.remove(name)
+        if not names:
+            del self._claims[thing]
+        return not names
+
+    def _obstacle(self, name: str, thing: ScaleTarget) -> str:
+        """Why nothing may be done to an object for this Backend yet."""
+        if thing in self._leaving.values():
+            return "its pods' marks are being taken back"
+        owner = self._claims.get(thing, [name])[0]
+        if owner == name:
+            return ""
+        return f"{thing.named(thing.namespace or '')} is scaled by backend {owner} already"
 
     def _service(self, name: str, target: ServiceTarget) -> FixedScaler:
         known = self._services.get(name)

@@ -6,6 +6,7 @@
 
 from gateway.config.addresses import Address
 from gateway.config.load import Config, Overrides, digest, json_schema, load, read
+from gateway.config.metrics import ResolvedMetric
 from gateway.config.models import BackendConfig, RouteConfig
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.roles import Role, check_role, resolve_command
@@ -24,6 +25,7 @@ __all__ = [
     "Overrides",
     "PodTls",
     "Problem",
+    "ResolvedMetric",
     "ResolvedScale",
     "Role",
     "RouteConfig",

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import Field, PlainValidator, StringConstraints, ValidationInfo, WithJsonSchema, field_validator
 
 from gateway.config.problems import fault, show
 from gateway.config.quotas import Cores, MemorySize, Quota
 from gateway.config.section import Section
+from gateway.config.tls import FileName
 from gateway.config.units import Interval, PositiveDuration, Share, default
 
 LEAST_TARGET = 0.01
@@ -165,9 +166,44 @@ PrometheusUrl = Annotated[
 
 
 class PrometheusConfig(Section):
-    """The Prometheus server that metrics are asked of."""
+    """The Prometheus server that metrics are asked of. Files are read for each query, so that what is renewed is used at once."""
 
     url: PrometheusUrl
+    """What stands before `/api/v1/query`."""
+    token_file: FileName | None = None
+    """The file of a bearer token. A relative path starts from this file's folder."""
+    user: Annotated[str, StringConstraints(pattern=r"^[ -9;-~]+\z")] | None = None
+    """The user whose password is in `password_file`."""
+    password_file: FileName | None = None
+    """The file of the user's password. A relative path starts from this file's folder."""
+    ca: FileName | None = None
+    """The certificates to trust, in PEM form. A relative path starts from this file's folder. When left out: the system's."""
+
+    @field_validator("user")
+    @classmethod
+    def _one_way_in(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("token_file") is not None:
+            raise fault("cannot stand beside `token_file`")
+        return value
+
+    @field_validator("password_file")
+    @classmethod
+    def _of_a_user(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("user", "") is None:
+            raise fault("belongs to a `user`")
+        return value
+
+    @field_validator("ca")
+    @classmethod
+    def _of_https(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("url", "https:").startswith("http:"):
+            raise fault("belongs to an https `url`")
+        return value
+
+    @property
+    def secret_file(self) -> str | None:
+        """Of the password, or of the token."""
+        return self.password_file if self.user is not None else self.token_file
 
 
 class PrometheusMetric(Section):

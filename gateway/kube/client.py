@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yaml import YAMLError
 
 from gateway.kube.proxies import proxy_for
 
@@ -33,6 +34,8 @@ TIMEOUT = 10.0
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
 MERGE_PATCH = "application/merge-patch+json"
+_MISREAD = (YAMLError, TypeError, AttributeError)
+"""What the library says of a file that is something else, or half of what it will be."""
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -98,16 +101,16 @@ class Cluster:
             return (await answer.read()).decode()
 
     async def create(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
-        return await self._request("POST", path, body=body, timeout=timeout)
+        return await self._request("POST", path, params=_within(timeout), body=body, timeout=timeout)
 
     async def replace(
         self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT
     ) -> dict[str, Any]:
-        return await self._request("PUT", path, body=body, timeout=timeout)
+        return await self._request("PUT", path, params=_within(timeout), body=body, timeout=timeout)
 
     async def patch(self, path: str, body: Mapping[str, Any], *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """A merge patch (RFC 7386)."""
-        return await self._request("PATCH", path, body=body, timeout=timeout)
+        return await self._request("PATCH", path, params=_within(timeout), body=body, timeout=timeout)
 
     async def watch(
         self, path: str, params: Mapping[str, str], *, timeout: float
@@ -119,7 +122,7 @@ class Cluster:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line:
-                        yield json.loads(line)
+                        yield _event(line)
 
     async def _request(
         self,
@@ -131,7 +134,9 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         async with self._answer(method, path, timeout=timeout, params=params, body=body) as answer:
-            found: dict[str, Any] = json.loads(await answer.read())
+            found = json.loads(await answer.read())
+            if not isinstance(found, dict):
+                raise ValueError(f"an object was expected, not a {type(found).__name__}")  # noqa: TRY004 (of what was answered)
             return found
 
     @asynccontextmanager
@@ -155,11 +160,14 @@ class Cluster:
                 async with answer:
                     if answer.status >= 400:
                         raise _refusal(answer, await answer.read())
+                    _expect_json(answer)
                     yield answer
         except aiohttp.ClientSSLError as error:
             # The CA may have been replaced: the next try goes by what is there then.
             self._begin_renewal()
             raise Unreachable(f"{self.url}: {error}") from error
+        except RecursionError as error:
+            raise Unreachable(f"{self.url}: an answer is nested too deeply to be read") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise Unreachable(f"{self.url}: {str(error) or type(error).__name__}") from error
         except TimeoutError as error:
@@ -203,6 +211,7 @@ class Cluster:
     async def _read_again(self) -> None:
         try:
             configuration, _ = await _credentials()
+            session = _session(configuration)
         except NoClusterError as error:
             logger.warning("the cluster's credentials cannot be read again, the old ones are used: %s", error)
             return
@@ -210,10 +219,30 @@ class Cluster:
         if self._retired is not None:
             await self._retired.close()
         # Watches that still run on it may end in peace.
-        self._retired, self._session = self._session, _session(configuration)
+        self._retired, self._session = self._session, session
 
     def __repr__(self) -> str:
         return f"<Cluster {self.url} namespace={self.namespace}>"
+
+
+def _within(seconds: float) -> dict[str, str]:
+    """Have the API server give a write up in time as well: one that it holds up must not be done when nobody waits for it any more."""
+    return {"timeout": f"{seconds:.3f}s"}
+
+
+def _expect_json(answer: aiohttp.ClientResponse) -> None:
+    if answer.status >= 300:
+        place = answer.headers.get("Location", "nowhere")
+        raise ValueError(f"answered {answer.status}, a redirect to {place}: that is no API server")
+    if answer.content_type == "text/html":
+        raise ValueError(f"answered {answer.status} with text/html: that is no API server")
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    event = json.loads(line)
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict) or "type" not in event:
+        raise ValueError(f"not an event of a watch: {line[:100].decode(errors='replace')}")
+    return event
 
 
 def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> ApiError:
@@ -221,12 +250,26 @@ def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> ApiError:
         status = json.loads(body)
         reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     except (ValueError, AttributeError):
-        reason, message = "", body[:200].decode("utf-8", "replace").strip()
+        said = body[:200].decode("utf-8", "replace").strip()
+        reason, message = "", ": ".join(filter(None, (f"{answer.status} {answer.reason}", said)))
     after = answer.headers.get("Retry-After", "")
     return ApiError(answer.status, reason, message, float(after) if after.isdecimal() else None)
 
 
 def _session(configuration: Configuration) -> aiohttp.ClientSession:
+    """Raises NoClusterError."""
+    try:
+        context = _context(configuration)
+    except (OSError, ValueError) as error:
+        why = f"its certificates cannot be used: {error}"
+        raise NoClusterError(f"no credentials for a cluster, from {_source()}: {why}") from error
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=timeout, read_bufsize=2**18
+    )
+
+
+def _context(configuration: Configuration) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
     # Python 3.13 asks of CAs what many clusters' own do not have, and what kubectl does not ask.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -235,16 +278,13 @@ def _session(configuration: Configuration) -> aiohttp.ClientSession:
     if not configuration.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=timeout, read_bufsize=2**18
-    )
+    return context
 
 
 async def _credentials() -> tuple[Configuration, str]:
     """As kubectl finds them, and the default namespace that comes with them."""
     configuration = Configuration()
-    files = os.environ.get("KUBECONFIG") or _home_file()
+    files = _files()
     try:
         if files:
             loader = await kube_config.load_kube_config(
@@ -253,12 +293,23 @@ async def _credentials() -> tuple[Configuration, str]:
             context: Any = loader.current_context
             return configuration, context["context"].get("namespace") or "default"
         kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-        where = f"KUBECONFIG {files}" if files else "the pod's service account"
+    except (ConfigException, OSError, ValueError, KeyError, *_MISREAD, AssertionError) as error:
         why = (str(error) or type(error).__name__).rstrip(".")
+        if isinstance(error, _MISREAD):
+            why = f"it is no kubeconfig: {why}"
         hint = "" if files else ". Outside of a cluster, name a kubeconfig in KUBECONFIG"
-        raise NoClusterError(f"no credentials for a cluster, from {where}: {why}{hint}") from error
+        raise NoClusterError(f"no credentials for a cluster, from {_source()}: {why}{hint}") from error
     return configuration, _own_namespace()
+
+
+def _files() -> str | None:
+    return os.environ.get("KUBECONFIG") or _home_file()
+
+
+def _source() -> str:
+    """For people."""
+    files = _files()
+    return f"KUBECONFIG {files}" if files else "the pod's service account"
 
 
 def _own_namespace() -> str:

@@ -14,7 +14,7 @@ from gateway.kube.client import Cluster
 from gateway.kube.objects import Index, Labelled, Selector
 from gateway.kube.owners import Owner, OwnerWatch
 from gateway.kube.pods import Pod, pod_of
-from gateway.kube.slices import Slice, slice_of
+from gateway.kube.slices import Slice, lack_of, slice_of
 from gateway.kube.starting import Outlook, Starts
 from gateway.kube.watches import Watches
 from gateway.kube.workloads import Workload
@@ -50,12 +50,18 @@ class _Followed:
     follower: "_Pods | _Slices"
     view: View | None = None
     missing: str = ""
+    began: bool = False
+    """It was told of once."""
     again: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
         if self.again is not None:
             self.again.cancel()
             self.again = None
+
+    def stop(self) -> None:
+        self.cancel()
+        self.follower.stop()
 
 
 class Discovery:
@@ -73,26 +79,30 @@ class Discovery:
     # -- what is followed
 
     def follow(self, name: str, target: ClusterTarget, told: Callable[[], None]) -> None:
-        """Call `told` when the view of `target` has changed, from now on; before, what was followed under `name` is forgotten."""
+        """Call `told` when the view of `target` has changed, from now on; what was followed under `name` is forgotten.
+
+        What others have had watched already is in the view at once, and told soon.
+        """
         known = self._followed.get(name)
         if known is not None and known.target == target:
             known.told = told
             return
-        self.forget(name)
         namespace = target.namespace or self.cluster.namespace
         follower: _Pods | _Slices
         if isinstance(target, ServiceTarget):
             follower = _Slices(self._watches, namespace, target, lambda: self._mark(name))
         else:
             follower = _Pods(self._watches, self._space(namespace), target, lambda: self._mark(name))
-        self._followed[name] = _Followed(target, namespace, told, follower)
+        followed = self._followed[name] = _Followed(target, namespace, told, follower)
+        if known is not None:
+            known.stop()  # only now: a watch that both need goes on, with all that it knows
+        self._see(name, followed)
         self._mark(name)
 
     def forget(self, name: str) -> None:
         followed = self._followed.pop(name, None)
         if followed is not None:
-            followed.cancel()
-            followed.follower.stop()
+            followed.stop()
 
     async def stop(self) -> None:
         for name in list(self._followed):
@@ -138,16 +148,20 @@ class Discovery:
 
     def _update(self, name: str) -> None:
         followed = self._followed.get(name)
-        if followed is None:
-            return
+        if followed is not None and (self._see(name, followed) or not followed.began):
+            followed.began = True
+            followed.told()
+
+    def _see(self, name: str, followed: _Followed) -> bool:
+        """Whether it is another view than before."""
         followed.cancel()
         view, again_in = followed.follower.look(self._loop.time())
         if again_in is not None:
             followed.again = self._loop.call_later(again_in, self._mark, name)
         missing = "" if view else followed.follower.missing()
-        if (view, missing) != (followed.view, followed.missing):
-            followed.view, followed.missing = view, missing
-            followed.told()
+        differs = (view, missing) != (followed.view, followed.missing)
+        followed.view, followed.missing = view, missing
+        return differs
 
     def __repr__(self) -> str:
         return f"<Discovery of {len(self._followed)} targets, {self._watches}>"
@@ -243,10 +257,12 @@ class _Pods:
         workload = self._owner.workload
         if workload is None or not self._space.synced:
             return None, None
-        pods = tuple(sorted(self.pods.values(), key=lambda pod: (pod.created, pod.name)))
+        own = (pod for pod in self.pods.values() if workload.owns(pod.controller))
+        pods = tuple(sorted(own, key=lambda pod: (pod.created, pod.name)))
         there = [pod for pod in pods if not pod.terminating]
         outlook: Outlook = self._starts.judge(there, workload, [pod.uid for pod in there if pod.ready], now)
-        return View(workload, pods, outlook.cannot_start, outlook.pending), outlook.again_in
+        pending = outlook.pending or _unfindable(workload)
+        return View(workload, pods, outlook.cannot_start, pending), outlook.again_in
 
     def missing(self) -> str:
         return self._owner.missing() or self._space.problem
@@ -259,6 +275,12 @@ class _Pods:
         return f"<Pods of {self._owner}: {len(self.pods)}>"
 
 
+def _unfindable(workload: Workload) -> str | None:
+    if workload.selector.requirements:
+        return None
+    return f"{workload}: its scale names no selector (status.selector), so that its pods cannot be found"
+
+
 class _Slices:
     """Follows a Service's EndpointSlices."""
 
@@ -268,6 +290,7 @@ class _Slices:
         self.settled = changed
         self._watches = watches
         self._target = target
+        self._name = target.named(namespace)
         self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         self._watch = watches.add(self._path, slice_of, self)
 
@@ -276,8 +299,11 @@ class _Slices:
             self.settled()
 
     def look(self, _now: float) -> tuple[View | None, float | None]:
+        if not self._watch.synced:
+            return None, None
         slices = tuple(one for one in self._watch.items.values() if one.service == self._target.name)
-        return (View(slices=slices), None) if self._watch.synced else (None, None)
+        lack = lack_of(slices, self._target.port)
+        return View(slices=slices, pending=lack and f"{self._name} {lack}"), None
 
     def missing(self) -> str:
         return self._watch.problem

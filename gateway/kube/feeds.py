@@ -34,7 +34,8 @@ class ClusterFeeds:
         known = self._fed.get(name)
         if known is not None and (known.target, known.feed) == (target, feed):
             return
-        self.drop(name)
+        if known is not None:
+            known.readiness.stop()
         self._fed[name] = _Fed(target, feed, Readiness(lambda: self._publish(name)))
         self.discovery.follow(name, target, lambda: self._told(name))
         self._told(name)
@@ -47,9 +48,11 @@ class ClusterFeeds:
             fed.readiness.stop()
 
     async def stop(self) -> None:
+        """Publish nothing more at all, and leave the cluster."""
         for name in list(self._fed):
             self.drop(name)
         await self.discovery.stop()
+        await self.discovery.cluster.close()
 
     def _told(self, name: str) -> None:
         view = self.discovery.view(name)
@@ -63,7 +66,7 @@ class ClusterFeeds:
         elif isinstance(fed.target, ScaleTarget):
             self._publish_pods(fed.feed, fed.target.port, fed.readiness, view)
         else:
-            fed.feed.publish(endpoints_of(view.slices, fed.target.port))
+            fed.feed.publish(endpoints_of(view.slices, fed.target.port), pending=view.pending)
 
     @staticmethod
     def _publish_pods(feed: Feed, port: int, readiness: Readiness, view: View) -> None:

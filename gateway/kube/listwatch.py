@@ -2,7 +2,7 @@
 
 Lists are paged, and pages are gone through in turns of the loop; what a list shows no more is gone. A watch goes on from the last version seen, bookmarks
 included; when that is too old (410), everything is listed anew, and the copy stays as it was until then. Each watch is asked to end after half a minute, and one
-that has not ended by then has stalled silently. Whatever fails, faults of our own included, is tried again after growing, jittered pauses; the copy stays.
+that has not ended by then has stalled silently; ten in a row that say nothing at all are not believed. Whatever fails, faults of our own included, is tried again after growing, jittered pauses; the copy stays.
 Objects are turned into small views at once; the Listener is told of each view that differs. Neighbour: `discovery`, its user.
 """
 
@@ -33,6 +33,14 @@ _LATE = 5.0
 """Seconds past its end after which a watch has stalled."""
 SHORTEST_WATCH = 1.0
 """Seconds; who ends them sooner than that is not asked again at once."""
+REFUSALS = 2
+"""Failures in a row after which a watch that is refused again is begun anew with a list."""
+_NOT_ITS_VERSION = {401, 403, 429, 503}
+"""Refusals that a list would meet as well."""
+SILENT = 10
+"""Watches in a row without an event, a bookmark included, after which all is listed anew: every five minutes where nothing changes and a server
+sends no bookmarks. One that was restored from a backup counts up to our version again before it says a word.
+"""
 FIRST_RETRY = 0.2
 LAST_RETRY = 5.0
 
@@ -69,7 +77,13 @@ class ListWatch(Generic[T]):
         self._listener = listener
         self._chance = chance
         self._version = ""
+        self._silent = 0
+        """Watches since the last event."""
+        self._unreadable: set[str] = set()
+        """Objects that are not what they should be, as was said."""
         self._failures = 0
+        self._refused = False
+        """The last watch was not even begun."""
 
     async def run(self) -> None:
         """Keep the copy true until cancelled."""
@@ -123,7 +137,8 @@ class ListWatch(Generic[T]):
         for name in self.items.keys() - found:
             self._drop(name)
         self._version, self.synced = version, True
-        self._well()
+        if not self._refused:
+            self._recovered()
         self._listener.settled()
 
     async def _learn_page(self, page: Page, found: set[str]) -> None:
@@ -133,8 +148,10 @@ class ListWatch(Generic[T]):
                 self._put(item)
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unreachable(f"{self.path}: not a list: {error}") from error
+        if not page.is_list:
+            raise Unreachable(f"{self.path}: not a list: {', '.join(page.rest) or 'empty'}")
 
     async def _watch(self) -> None:
         lasts = WATCH * (1 + _SPREAD * self._chance())
@@ -145,11 +162,23 @@ class ListWatch(Generic[T]):
             "timeoutSeconds": str(round(lasts)),
         }
         began = asyncio.get_running_loop().time()
-        async with aclosing(self._cluster.watch(self.path, params, timeout=lasts + _LATE)) as events:
-            async for event in events:
-                self._learn(event["type"], event["object"])
+        self._silent += 1
+        try:
+            async with aclosing(self._cluster.watch(self.path, params, timeout=lasts + _LATE)) as events:
+                async for event in events:
+                    self._silent = 0
+                    self._learn(event["type"], event["object"])
+        except ApiError as error:
+            self._refused = error.status != 410
+            if self._failures >= REFUSALS and error.status not in _NOT_ITS_VERSION:
+                # Not every server says 410 of a version that it cannot go on from, as when another server took the place of the one that gave it.
+                self._version = ""
+            raise
         if asyncio.get_running_loop().time() - began < SHORTEST_WATCH:
             raise Unreachable("watches end as soon as they have begun")
+        self._well()
+        if self._silent >= SILENT:
+            self._silent, self._version = 0, ""
 
     def _learn(self, kind: str, item: Json) -> None:
         if kind == "ERROR":
@@ -162,7 +191,11 @@ class ListWatch(Generic[T]):
         self._well()
 
     def _well(self) -> None:
-        self._failures = 0
+        """A watch works. That a list does tells nothing of the next watch."""
+        self._failures, self._refused = 0, False
+        self._recovered()
+
+    def _recovered(self) -> None:
         if self.problem:
             logger.info("%s: watched again", self.path)
             self.problem = ""
@@ -171,13 +204,23 @@ class ListWatch(Generic[T]):
     # -- the copy
 
     def _put(self, item: Json) -> None:
-        name, now = key_of(item), self._view(item)
+        name = key_of(item)
+        try:
+            now = self._view(item)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if name not in self._unreadable:
+                self._unreadable.add(name)
+                text = "%s/%s cannot be read, and is taken to be what it was: %s: %s"
+                logger.warning(text, self.path, name, type(error).__name__, error)
+            return
+        self._unreadable.discard(name)
         before = self.items.get(name)
         if now != before:
             self.items[name] = now
             self._listener.changed(name, before, now)
 
     def _drop(self, name: str) -> None:
+        self._unreadable.discard(name)
         before = self.items.pop(name, None)
         if before is not None:
             self._listener.changed(name, before, None)

@@ -62,7 +62,8 @@ def selector_of(mapping: Json | None) -> Selector:
     """Of a Deployment's `spec.selector`."""
     mapping = mapping or {}
     terms = [
-        Requirement(key, "In", frozenset([value])) for key, value in mapping.get("matchLabels", {}).items()
+        Requirement(key, "In", frozenset([value]))
+        for key, value in (mapping.get("matchLabels") or {}).items()
     ]
     terms += [
         Requirement(term["key"], term["operator"], frozenset(term.get("values") or ()))
@@ -169,6 +170,21 @@ class Labelled:
 
     def __repr__(self) -> str:
         return f"<Labelled by {len(self._names)} labels>"
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """The one owner that makes an object anew when it goes."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+def controller_of(item: Json) -> Controller | None:
+    owners = metadata(item).get("ownerReferences") or ()
+    found = (Controller(one["kind"], one["name"], one["uid"]) for one in owners if one.get("controller"))
+    return next(found, None)
 
 
 def metadata(item: Json) -> Json:

@@ -70,8 +70,7 @@ class OwnerWatch:
         return "" if self.workload else f"{self._owner} does not exist"
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel()
         if self._watch is not None:
             self._watches.remove(self._path, self, self._owner.target.name)
 
@@ -90,6 +89,8 @@ class OwnerWatch:
 
     def changed(self, _name: str, _before: object, now: Workload | Json | None) -> None:
         if now is None or isinstance(now, Workload):
+            self._cancel()
+            self._problem = ""
             self._set(now)
         else:
             self._ask(self._read_scale(now))
@@ -101,9 +102,14 @@ class OwnerWatch:
     # -- kinds that only their scale explains
 
     def _ask(self, question: Coroutine[Any, Any, None]) -> None:
+        self._cancel()
+        self._task = asyncio.get_running_loop().create_task(question)
+
+    def _cancel(self) -> None:
+        """What was asked is no longer of interest."""
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.get_running_loop().create_task(question)
+            self._task = None
 
     async def _find(self) -> None:
         """What the resource is called in paths."""

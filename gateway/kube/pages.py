@@ -18,6 +18,8 @@ class Page:
     def __init__(self, text: str) -> None:
         self.rest: dict[str, Any] = {}
         """All but the items: `metadata` is what matters."""
+        self.is_list = False
+        """It has items, if only none."""
         self._text = text
         self._at = 0
 
@@ -30,6 +32,7 @@ class Page:
             if not isinstance(key, str):
                 raise ValueError(f"a name is expected before character {self._at} of a list")  # noqa: TRY004 (of the text)
             self._expect(":")
+            self.is_list |= key == "items"
             if key == "items" and self._take("["):
                 yield from self._list()
             else:

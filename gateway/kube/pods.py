@@ -6,10 +6,14 @@ Neighbours: `discovery` makes these of what a list-watch brings, `readiness` pro
 """
 
 import re
+import string
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from gateway.kube.objects import Json, condition, epoch, metadata
+from gateway.kube.objects import Controller, Json, condition, controller_of, epoch, metadata
+from gateway.kube.quantities import parse_quantity
 
 DRAINING = "tidegate.dev/draining"
 """The annotation of a pod that shall get nothing new and finish what it has; its value is the time of the mark."""
@@ -30,6 +34,8 @@ _RESTARTS = 2
 """A first crash may be bad luck: a dependency that was a moment late."""
 _NUMBER = re.compile(r"-?[0-9]{1,10}")
 _ORDINAL = re.compile(r"-(\d+)$")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,6 @@ class HttpCheck:
 
     port: int
     path: str | None = None
-    host: str = ""
-    """Where to connect; empty: the pod's address."""
     secure: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     timeout: float = 1.0
@@ -76,6 +80,9 @@ class Pod:
     """Why a container does not come up, and the message, when waiting will hardly help."""
     unschedulable: str | None
     """Why no node takes it."""
+    controller: Controller | None = None
+    requests: tuple[float | None, float | None] = (None, None)
+    """The cores and the bytes that all its containers together request; None where one requests nothing."""
 
     @property
     def path(self) -> str:
@@ -87,6 +94,8 @@ def pod_of(item: Json) -> Pod:
     ready, scheduled = condition(item, "Ready"), condition(item, "PodScheduled")
     annotations = meta.get("annotations") or {}
     statuses = status.get("containerStatuses") or []
+    sidecars = _sidecars(spec, status)
+    lasting = [*statuses, *sidecars]
     waiting = scheduled is not None and scheduled.get("status") == "False"
     return Pod(
         uid=meta["uid"],
@@ -100,11 +109,13 @@ def pod_of(item: Json) -> Pod:
         created=epoch(meta.get("creationTimestamp")),
         cost=_cost(annotations.get(DELETION_COST, "")),
         ordinal=_ordinal(meta),
-        running=bool(statuses) and all("running" in (one.get("state") or {}) for one in statuses),
-        restarts=sum(one.get("restartCount", 0) for one in statuses),
-        checks=_checks(spec),
+        running=bool(statuses) and all("running" in (one.get("state") or {}) for one in lasting),
+        restarts=sum(one.get("restartCount") or 0 for one in lasting),
+        checks=_checks(spec, {one.get("name") for one in lasting if one.get("started")}),
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
+        controller=controller_of(item),
+        requests=(_requested(spec, "cpu"), _requested(spec, "memory")),
     )
 
 
@@ -116,6 +127,20 @@ def _ordinal(meta: Json) -> int | None:
     owned = any(owner.get("kind") == "StatefulSet" for owner in meta.get("ownerReferences") or ())
     found = _ORDINAL.search(meta["name"]) if owned else None
     return int(found[1]) if found else None
+
+
+def _requested(spec: Json, resource: str) -> float | None:
+    """Of the pod as a whole, where it says so; else of its containers, and of those that run beside them all the time."""
+    beside = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    parts = [spec] if _amount(spec, resource) else [*(spec.get("containers") or ()), *beside]
+    amounts = [_amount(part, resource) for part in parts]
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known and len(known) == len(amounts) else None
+
+
+def _amount(part: Json, resource: str) -> float | None:
+    text = ((part.get("resources") or {}).get("requests") or {}).get(resource)
+    return None if text is None else parse_quantity(text)
 
 
 # -- what stands in its way
@@ -143,30 +168,60 @@ def _last_words(status: Json) -> str:
 # -- what makes it ready
 
 
-def _checks(spec: Json) -> tuple[HttpCheck, ...] | None:
-    """None when a probe is of a kind that only the kubelet can do, when there is none at all, or when others decide, too."""
-    if spec.get("readinessGates"):
+def _lasts(init: Json) -> bool:
+    """A sidecar: an init container that stays, and counts as any other container from then on."""
+    return init.get("restartPolicy") == "Always"
+
+
+def _sidecars(spec: Json, status: Json) -> list[Json]:
+    """Their statuses."""
+    names = {one.get("name") for one in spec.get("initContainers") or () if _lasts(one)}
+    return [one for one in status.get("initContainerStatuses") or () if one.get("name") in names]
+
+
+def _checks(spec: Json, started: Collection[str | None]) -> tuple[HttpCheck, ...] | None:
+    """None when a probe is of a kind that only the kubelet can do, when there is none at all, or when others decide, too.
+
+    `started`: the names of the containers whose startup probe has passed.
+    """
+    containers = [*(spec.get("containers") or ()), *filter(_lasts, spec.get("initContainers") or ())]
+    if spec.get("readinessGates") or not any(one.get("readinessProbe") for one in containers):
         return None
-    probed = [one for one in spec.get("containers") or () if one.get("readinessProbe")]
-    checks = [_check(container["readinessProbe"], container) for container in probed]
-    return tuple(check for check in checks if check is not None) if checks and None not in checks else None
+    checks = [
+        _check(container[kind], container)
+        for container in containers
+        for kind in ("readinessProbe", "startupProbe")
+        if container.get(kind) and (kind == "readinessProbe" or container.get("name") not in started)
+    ]
+    return tuple(check for check in checks if check is not None) if None not in checks else None
 
 
 def _check(probe: Json, container: Json) -> HttpCheck | None:
+    """The kubelet connects from the node, where another host than the pod's may be another's altogether: that is left to it."""
     action: dict[str, Any] = probe.get("httpGet") or probe.get("tcpSocket") or {}
+    headers = tuple((one["name"], one.get("value") or "") for one in action.get("httpHeaders") or ())
     port = _port(action.get("port"), container)
-    if port is None:
+    if (
+        port is None
+        or action.get("host")
+        or (probe.get("successThreshold") or 1) > 1
+        or not _sendable(headers)
+    ):
         return None
-    path = (action.get("path") or "/") if "httpGet" in probe else None
+    path = quote(action.get("path") or "/", safe=string.punctuation) if "httpGet" in probe else None
     return HttpCheck(
         port=port,
         path=path if path is None or path.startswith("/") else f"/{path}",
-        host=action.get("host") or "",
         secure=action.get("scheme") == "HTTPS",
-        headers=tuple((header["name"], header["value"]) for header in action.get("httpHeaders") or ()),
+        headers=headers,
         timeout=float(probe.get("timeoutSeconds") or 1),
         period=float(probe.get("periodSeconds") or 10),
     )
+
+
+def _sendable(headers: Iterable[tuple[str, str]]) -> bool:
+    """The API server takes whatever was written there; a line break in it would be the end of the header."""
+    return all(_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value) for name, value in headers)
 
 
 def _port(port: int | str | None, container: Json) -> int | None:

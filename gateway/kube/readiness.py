@@ -23,9 +23,14 @@ FIRST_WAIT = 0.025
 class _Asked:
     """One pod, in one life of its containers."""
 
-    restarts: int
+    pod: Pod
     task: asyncio.Task[None]
     ready: bool = False
+
+    def goes_on(self, pod: Pod) -> bool:
+        """What it answered holds for what is known of it now: nothing new is asked of the same containers at the same place."""
+        same = (pod.restarts, pod.host) == (self.pod.restarts, self.pod.host)
+        return same and set(pod.checks or ()) <= set(self.pod.checks or ())
 
 
 class Readiness:
@@ -40,13 +45,15 @@ class Readiness:
         """Ask those of `pods` that may have become ready without anyone having said so, and no others."""
         wanted = {pod.uid: pod for pod in pods if _worth_asking(pod)}
         for uid, asked in list(self._asked.items()):
-            if uid not in wanted or wanted[uid].restarts != asked.restarts:
+            if uid not in wanted or not asked.goes_on(wanted[uid]):
                 asked.task.cancel()
                 del self._asked[uid]
         for uid, pod in wanted.items():
-            if uid not in self._asked:
-                task = asyncio.get_running_loop().create_task(self._ask(pod))
-                self._asked[uid] = _Asked(pod.restarts, task)
+            if uid in self._asked:
+                self._asked[uid].pod = pod
+            else:
+                task = asyncio.get_running_loop().create_task(self._ask(uid))
+                self._asked[uid] = _Asked(pod, task)
 
     def ready(self, pod: Pod) -> bool:
         """Whether a request may go there: by the kubelet's word, or by what it answered here."""
@@ -56,16 +63,15 @@ class Readiness:
     def stop(self) -> None:
         self.keep(())
 
-    async def _ask(self, pod: Pod) -> None:
-        checks = pod.checks or ()
-        period = min(check.period for check in checks)
+    async def _ask(self, uid: str) -> None:
+        asked = self._asked[uid]
         waits: Iterator[float] = intervals(FIRST_WAIT)
         while True:
-            passed = all([await _passes(check, pod.host or "") for check in checks])
-            asked = self._asked[pod.uid]
+            checks, host = asked.pod.checks or (), asked.pod.host or ""
+            passed = all([await _passes(check, host) for check in checks])
             if passed != asked.ready:
                 asked.ready = passed
-                waits = repeat(period) if passed else intervals(FIRST_WAIT)
+                waits = repeat(min(check.period for check in checks)) if passed else intervals(FIRST_WAIT)
                 self._told()
             await asyncio.sleep(next(waits))
 
@@ -86,6 +92,4 @@ def _unverified() -> Trust:
 
 async def _passes(check: HttpCheck, host: str) -> bool:
     trust = _unverified() if check.secure else None
-    return await probe(
-        check.host or host, check.port, check.path, check.timeout, trust, headers=check.headers
-    )
+    return await probe(host, check.port, check.path, check.timeout, trust, headers=check.headers)

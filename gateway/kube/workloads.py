@@ -7,7 +7,16 @@ them. Writing the count is the autoscaler's (`autoscaler.cluster`).
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.kube.objects import Json, Selector, condition, metadata, parse_selector, selector_of, setter_of
+from gateway.kube.objects import (
+    Controller,
+    Json,
+    Selector,
+    condition,
+    metadata,
+    parse_selector,
+    selector_of,
+    setter_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,17 @@ class Workload:
     setter: str = ""
     """Who has set the count; "" when that is not told."""
 
+    def owns(self, controller: Controller | None) -> bool:
+        """Whether a pod of this controller that the selector chooses is one of those that the count counts.
+
+        A pod that nobody controls is taken for one. A ReplicaSet is called after its Deployment; looking at it would take another watch.
+        """
+        if controller is None or self.api_version != "apps/v1":
+            return True
+        if self.kind == "Deployment":
+            return controller.kind == "ReplicaSet" and controller.name.rpartition("-")[0] == self.name
+        return controller.uid == self.uid
+
     def __str__(self) -> str:
         return f"{self.kind.lower()} {self.namespace}/{self.name}"
 
@@ -45,10 +65,10 @@ def workload_of(item: Json, api_version: str, kind: str, path: str) -> Workload:
     return Workload(
         **_named(item, api_version, kind, path),
         resource_version=metadata(item)["resourceVersion"],
-        replicas=spec.get("replicas", 1),
+        replicas=1 if spec.get("replicas") is None else spec["replicas"],
         selector=selector_of(spec.get("selector")),
         ordered=kind == "StatefulSet",
-        first_ordinal=(spec.get("ordinals") or {}).get("start", 0),
+        first_ordinal=(spec.get("ordinals") or {}).get("start") or 0,
         failure=(failing.get("message") or failing.get("reason")) if failing and failed else None,
         setter=setter_of(item),
     )
@@ -59,7 +79,7 @@ def workload_of_scale(item: Json, scale: Json, api_version: str, kind: str, path
     return Workload(
         **_named(item, api_version, kind, path),
         resource_version=metadata(scale).get("resourceVersion") or metadata(item)["resourceVersion"],
-        replicas=(scale.get("spec") or {}).get("replicas", 0),
+        replicas=(scale.get("spec") or {}).get("replicas") or 0,
         selector=parse_selector((scale.get("status") or {}).get("selector") or ""),
         setter=setter_of(item),
     )

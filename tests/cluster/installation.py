@@ -47,6 +47,7 @@ class Installation:
         self.relay = relay
         self.namespace = name
         self._kubeconfig = kubeconfig
+        self._token = ""
         # Below the checkout, which every pod can read that runs this interpreter's packages.
         self._folder = ROOT / ".tidegate" / name
         self._wide: list[str] = []
@@ -54,7 +55,10 @@ class Installation:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(cls, api: Api, kubeconfig: Path) -> AsyncIterator["Installation"]:
-        """With its rights, and nothing running yet. All of it is removed at the end."""
+        """With its rights, and nothing running yet. All of it is removed at the end.
+
+        The tests act through `api`; our pods reach the server that `kubeconfig` names.
+        """
         config = yaml.safe_load(kubeconfig.read_text())
         url = urlsplit(_cluster(config)["server"])
         name = f"tidegate-test-{random.randrange(16**6):06x}"  # noqa: S311
@@ -79,8 +83,8 @@ class Installation:
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": 7200},
         }
-        token = (await self.api.post(f"{account}/token", request))["status"]["token"]
-        (self._folder / "kubeconfig").write_text(yaml.safe_dump(self._through_relay(token)))
+        self._token = (await self.api.post(f"{account}/token", request))["status"]["token"]
+        self._write_access("kubeconfig", self._through_relay())
 
     async def _end(self) -> None:
         with contextlib.suppress(*FAILURES):
@@ -112,7 +116,7 @@ class Installation:
             moved["roleRef"]["name"] = wide
         return moved
 
-    def _through_relay(self, token: str) -> Object:
+    def _through_relay(self) -> Object:
         cluster = _cluster(self._kubeconfig)
         url = urlsplit(cluster["server"])
         moved = {**cluster, "server": f"{url.scheme}://127.0.0.1:{self.relay.port}"}
@@ -121,15 +125,20 @@ class Installation:
             file = moved.pop("certificate-authority", None)
             if file is not None:
                 moved["certificate-authority-data"] = base64.b64encode(Path(file).read_bytes()).decode()
-        context = {"cluster": "c", "user": "u", "namespace": self.namespace}
-        return {
+        return moved
+
+    def _write_access(self, name: str, cluster: Object) -> None:
+        document = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "c", "cluster": moved}],
-            "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [{"name": "c", "context": context}],
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": {"token": self._token}}],
+            "contexts": [
+                {"name": "c", "context": {"cluster": "c", "user": "u", "namespace": self.namespace}}
+            ],
             "current-context": "c",
         }
+        (self._folder / name).write_text(yaml.safe_dump(document))
 
     # -- objects
 
@@ -231,12 +240,28 @@ class Installation:
             "gateway", gateways, ["--listen", "0.0.0.0:8080", "--admin", "0.0.0.0:8081"], 8081
         )
         await self._process("autoscaler", autoscalers, ["--admin", "0.0.0.0:8082"], 8082)
-        await self.until(lambda: self._ready("gateway", gateways))
-        await self.until(lambda: self._ready("autoscaler", autoscalers))
+        await self.until(lambda: self.ready("gateway", gateways))
+        await self.until(lambda: self.ready("autoscaler", autoscalers))
         await self.until(self.leader)
         return await self.url()
 
-    async def _process(self, role: str, replicas: int, arguments: list[str], admin: int) -> None:
+    async def autoscaler(self, name: str, server: str) -> None:
+        """One more, as a Deployment of its own, which reaches the API server at another URL."""
+        self._write_access(name, {"server": server})
+        await self._process("autoscaler", 1, ["--admin", "0.0.0.0:8082"], 8082, name=name, access=name)
+        await self.until(lambda: self.ready(name, 1))
+
+    async def _process(
+        self,
+        role: str,
+        replicas: int,
+        arguments: list[str],
+        admin: int,
+        *,
+        name: str = "",
+        access: str = "kubeconfig",
+    ) -> None:
+        name = name or role
         folder = f"/etc/tidegate-{self.namespace}"
         container = {
             "name": role,
@@ -244,20 +269,20 @@ class Installation:
             "command": [sys.executable, "-m", role],
             "args": [f"{folder}/tidegate.yaml", *arguments],
             "env": [
-                {"name": "KUBECONFIG", "value": str(self._folder / "kubeconfig")},
+                {"name": "KUBECONFIG", "value": str(self._folder / access)},
                 {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             ],
             "readinessProbe": {"httpGet": {"path": "/readyz", "port": admin}, "periodSeconds": 1},
             "volumeMounts": [{"name": "config", "mountPath": folder}],
         }
-        spec: Object = {"replicas": replicas, **_selecting(role, container)}
+        spec: Object = {"replicas": replicas, **_selecting(name, container)}
         spec["template"]["spec"] |= {
             "serviceAccountName": "tidegate",
             "terminationGracePeriodSeconds": 30,
             "volumes": [{"name": "config", "configMap": {"name": "tidegate"}}],
         }
         await self.apply(
-            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": role}, "spec": spec}
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
         )
 
     # -- what is seen
@@ -284,7 +309,7 @@ class Installation:
         items: list[Object] = (await self.listed("pods", labelSelector=f"app={app}"))["items"]
         return [item for item in items if "deletionTimestamp" not in item["metadata"]]
 
-    async def _ready(self, app: str, count: int) -> bool:
+    async def ready(self, app: str, count: int) -> bool:
         return sum(map(is_ready, await self.pods(app))) >= count
 
     async def replicas(self, name: str = "iris-v1", plural: str = "deployments") -> int:
@@ -296,10 +321,12 @@ class Installation:
         return f"http://{pod['status']['podIP']}:{port}"
 
     async def leader(self) -> str:
-        """The name of the autoscaler's pod that holds the Lease; empty when none of those that are there does."""
+        """The name of the pod that holds the Lease; empty when none of those that are there does."""
         holder = (await self.get("leases", "tidegate-autoscaler"))["spec"].get("holderIdentity") or ""
-        names = [pod["metadata"]["name"] for pod in await self.pods("autoscaler")]
-        return next((name for name in names if holder.startswith(name)), "")
+        pods = (await self.listed("pods"))["items"]
+        there = {pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+        name = holder.rpartition("-")[0]
+        return name if name in there else ""
 
     async def events(self, reason: str) -> list[Object]:
         return [item for item in (await self.listed("events"))["items"] if item["reason"] == reason]

@@ -54,7 +54,7 @@ class Load:
         async with aiohttp.ClientSession(timeout=PATIENCE) as session:
             while self.clients <= self._wanted:
                 await self.ask(session)
-        self.clients -= 1
+            self.clients -= 1  # in the turn of the look, or two would leave where one is too many
 
     async def end(self) -> None:
         """Let all finish."""

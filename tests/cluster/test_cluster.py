@@ -8,20 +8,11 @@ import pytest
 
 from tests.cluster.installation import MODEL, Installation
 from tests.cluster.load import BODY, PATH, loaded
+from tests.cluster.scenes import QUICK, backend, ready_pods, replicas_are, route, true
 
 pytestmark = pytest.mark.timeout(300)
 
 Object = dict[str, Any]
-QUICK: Object = {"max": 5, "stable_window": "6s", "scale_to_zero_grace_period": "2s"}
-
-
-def backend(name: str = "iris-v1", *, key: str = "deployment", **more: Any) -> Object:
-    return {"target": {key: name, "port": MODEL}, "concurrency": 2, "scale": QUICK, **more}
-
-
-def route(**split: int) -> list[Object]:
-    names = {name.replace("_", "-"): weight for name, weight in split.items()}
-    return [{"name": "iris", "paths": ["/v1/models/iris"], "split": names}]
 
 
 async def ask(url: str) -> tuple[int, Object]:
@@ -36,11 +27,11 @@ async def test_from_zero_to_five_pods_and_back_under_load(installation: Installa
     url = await installation.start()
     assert await installation.replicas() == 0
     async with loaded(url, 16) as load:
-        await installation.until(lambda: _ready_pods(installation, 5))
+        await installation.until(lambda: ready_pods(installation, 5))
         await asyncio.sleep(3)
         load.want(1)
-        await installation.until(lambda: _replicas_are(installation, 1))
-    await installation.until(lambda: _replicas_are(installation, 0))
+        await installation.until(lambda: replicas_are(installation, 1))
+    await installation.until(lambda: replicas_are(installation, 0))
     assert load.failed == {}, load.details[:3]
     assert load.answers["200"] > 100
     assert await installation.events("ScaledUp")
@@ -55,14 +46,14 @@ async def test_a_canary_begins_by_editing_the_config_map(installation: Installat
     await installation.configure(backends, route(iris_v1=1, iris_v2=0))
     url = await installation.start()
     async with loaded(url, 2) as load:
-        await installation.until(lambda: _true(load.answers["200"] > 10))
+        await installation.until(lambda: true(load.answers["200"] > 10))
         assert set(load.versions) == {"v1"}
         await installation.configure(backends, route(iris_v1=80, iris_v2=20))
-        await installation.until(lambda: _true(load.versions["v2"] > 5), within=120)
+        await installation.until(lambda: true(load.versions["v2"] > 5), within=120)
     assert load.failed == {}, load.details[:3]
     before = dict(load.versions)
     async with loaded(url, 1) as exact:
-        await installation.until(lambda: _true(exact.answers["200"] >= 50))
+        await installation.until(lambda: true(exact.answers["200"] >= 50))
     assert abs(exact.versions["v2"] / exact.answers.total() - 0.2) < 0.02, before
 
 
@@ -100,7 +91,7 @@ async def test_the_leader_is_killed_in_a_surge(installation: Installation) -> No
     url = await installation.start(autoscalers=2)
     first = await installation.leader()
     async with loaded(url, 1) as load:
-        await installation.until(lambda: _ready_pods(installation, 1))
+        await installation.until(lambda: ready_pods(installation, 1))
         load.want(16)
         await installation.api.delete(installation.path("pods", first), gracePeriodSeconds="0")
         loop = asyncio.get_running_loop()
@@ -112,10 +103,10 @@ async def test_the_leader_is_killed_in_a_surge(installation: Installation) -> No
 
         await installation.until(other_leads)
         took = loop.time() - killed
-        await installation.until(lambda: _ready_pods(installation, 5))
+        await installation.until(lambda: ready_pods(installation, 5))
         load.want(1)
-        await installation.until(lambda: _replicas_are(installation, 1))
-    await installation.until(lambda: _replicas_are(installation, 0))
+        await installation.until(lambda: replicas_are(installation, 1))
+    await installation.until(lambda: replicas_are(installation, 0))
     assert load.failed == {}, load.details[:3]
     assert took < 17  # the Lease's fifteen, and the two that this test looks at it
 
@@ -126,7 +117,7 @@ async def test_the_api_server_is_away(installation: Installation, away: float) -
     await installation.configure({"iris-v1": backend()}, route(iris_v1=1))
     url = await installation.start()
     async with loaded(url, 1) as load:
-        await installation.until(lambda: _ready_pods(installation, 1))
+        await installation.until(lambda: ready_pods(installation, 1))
         before = load.answers["200"]
         installation.relay.cut()
         load.want(16)
@@ -134,10 +125,10 @@ async def test_the_api_server_is_away(installation: Installation, away: float) -
         assert load.answers["200"] > before + 10
         assert await installation.replicas() == 1
         await installation.relay.mend()
-        await installation.until(lambda: _ready_pods(installation, 5))
+        await installation.until(lambda: ready_pods(installation, 5))
         load.want(1)
-        await installation.until(lambda: _replicas_are(installation, 1))
-    await installation.until(lambda: _replicas_are(installation, 0))
+        await installation.until(lambda: replicas_are(installation, 1))
+    await installation.until(lambda: replicas_are(installation, 0))
     assert load.failed == {}, load.details[:3]
 
 
@@ -148,9 +139,9 @@ async def test_a_statefulset_loses_its_highest_ordinals(installation: Installati
     await installation.configure(backends, route(iris_v1=1))
     url = await installation.start()
     async with loaded(url, 8) as load:
-        await installation.until(lambda: _ready_pods(installation, 3))
+        await installation.until(lambda: ready_pods(installation, 3))
         load.want(1)
-        await installation.until(lambda: _replicas_are(installation, 1, "statefulsets"))
+        await installation.until(lambda: replicas_are(installation, 1, "statefulsets"))
         [pod] = await installation.until(lambda: _just(installation, 1))
         assert pod["metadata"]["name"] == "iris-v1-0"
     assert load.failed == {}, load.details[:3]
@@ -172,7 +163,7 @@ async def test_what_others_scale_is_found_behind_its_service(installation: Insta
     )
     await installation.configure({"iris": {"target": {"service": "iris", "port": "http"}}}, route(iris=1))
     url = await installation.start()
-    await installation.until(lambda: _ready_pods(installation, 1))
+    await installation.until(lambda: ready_pods(installation, 1))
     async with loaded(url, 4) as load:
         await installation.model(replicas=3)
         await installation.until(lambda: _endpoints(installation, 3))
@@ -182,21 +173,9 @@ async def test_what_others_scale_is_found_behind_its_service(installation: Insta
     assert await installation.replicas() == 1
 
 
-async def _true(value: object) -> object:
-    return value
-
-
-async def _ready_pods(installation: Installation, count: int) -> bool:
-    return await installation._ready("iris-v1", count)
-
-
 async def _just(installation: Installation, count: int) -> list[Object]:
     pods = await installation.pods("iris-v1")
     return pods if len(pods) == count else []
-
-
-async def _replicas_are(installation: Installation, count: int, plural: str = "deployments") -> bool:
-    return await installation.replicas("iris-v1", plural) == count
 
 
 async def _endpoints(installation: Installation, count: int) -> bool:

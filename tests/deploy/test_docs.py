@@ -7,7 +7,7 @@ import pytest
 
 from tests.deploy.manifests import DEPLOY, OVERLAYS, ROOT
 
-PAGES = [ROOT / "docs/kubernetes.md", DEPLOY / "README.md"]
+PAGES = [ROOT / "docs/kubernetes.md", ROOT / "docs/autoscaling.md", DEPLOY / "README.md"]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 

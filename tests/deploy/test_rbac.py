@@ -39,6 +39,10 @@ TARGETS = {
 """Where models run."""
 
 
+RESOURCE_METRICS = ("list", "pods.metrics.k8s.io")
+"""There, too, with the component `resource-metrics` and no other."""
+
+
 def targets(namespace: str) -> set[Grant]:
     return {(verb, resource, namespace, "*") for verb, resource in TARGETS}
 
@@ -70,7 +74,8 @@ def rules(role: Object, namespace: str) -> Iterator[Grant]:
 def test_an_overlay_grants_the_table_and_nothing_else(folder: Path) -> None:
     """Where models run: one namespace, or all for `cluster-wide`."""
     where = "*" if folder.name == "cluster-wide" else "models"
-    assert grants(build(folder)) == OWN | targets(where)
+    more = {(*RESOURCE_METRICS, "models", "*")} if folder.name == "resource-metrics" else set()
+    assert grants(build(folder)) == OWN | targets(where) | more
 
 
 def test_the_base_alone_grants_nothing_on_models() -> None:
@@ -110,4 +115,4 @@ def test_the_page_tells_the_same_table() -> None:
         for verb in verbs.split(",")
     }
     own = {(verb, resource, "tidegate") for verb, resource, _, _ in OWN}
-    assert told == own | {(verb, resource, "models") for verb, resource in TARGETS}
+    assert told == own | {(verb, resource, "models") for verb, resource in {*TARGETS, RESOURCE_METRICS}}

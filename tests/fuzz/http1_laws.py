@@ -175,6 +175,7 @@ def play_pod(pieces: list[bytes], method: bytes, *, clean: bool) -> Told:
         link.hang_up(None if clean else ConnectionResetError())
     world.assert_at_rest()
     assert sum(world.codes.values()) == 1
+    world.probe()
     other = world.client().send(b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n")
     (busy,) = [each for each in world.pod.connections if each.take()]
     busy.say(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes")

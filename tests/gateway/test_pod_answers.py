@@ -86,6 +86,7 @@ def hear(
     reset, reasons = client.transport.end == "reset", dict(world.reasons)
     answers = [] if reset else read_answers(client.received, (method,), closed=client.transport.is_closing())
     reused = False
+    world.probe()
     if next_:
         other = world.client().send(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
         (busy,) = [each for each in world.pod.connections if each.take()]

@@ -138,3 +138,13 @@ def test_a_minute_costs_a_few_hundred_attempts() -> None:
     times = list(itertools.takewhile(lambda at: at < 60.0, itertools.accumulate(intervals())))
     assert len([at for at in times if at < 0.25]) in (49, 50)
     assert 300 < len(times) < 400
+
+
+async def test_an_address_of_ipv6_stands_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers refuse a Host that ends in one number too many."""
+    heard: list[bytes] = []
+    connect = asyncio.open_connection
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n", heard) as port:
+        monkeypatch.setattr(asyncio, "open_connection", lambda _host, port: connect("127.0.0.1", port))
+        assert await probe("fd00::1", port, "/ready", 10.0)
+    assert f"\r\nHost: [fd00::1]:{port}\r\n".encode() in heard[0]

@@ -98,6 +98,7 @@ def test_a_reset_is_tried_again_once_when_the_policy_says_reset() -> None:
 def test_an_answer_that_broke_off_is_not_asked_for_again() -> None:
     """Nor one that made no sense."""
     assert not Request(backend_of(2)).lost(Failure.BROKEN)
+    assert not Request(backend_of(2)).lost(Failure.CUT)
 
 
 @pytest.mark.parametrize("first", [Failure.STALE, Failure.RESET])

@@ -216,6 +216,41 @@ async def test_a_lost_connection_is_tried_again_by_method(
     world.assert_at_rest()
 
 
+@pytest.mark.parametrize(
+    "answered",
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"],
+    ids=["before an answer", "in the middle of one"],
+)
+@pytest.mark.parametrize("idle", [0, 1], ids=["new", "kept"])
+async def test_a_dying_pods_slot_is_not_the_next_ones(answered: bytes, idle: int) -> None:
+    """Its listener outlives its connections by a moment: who waits stays in the queue until it accepts again."""
+    world = World(limits=Limits(concurrency=1), idle=idle)
+    lost, waiting = world.client().send(POST), world.client().send(POST)
+    await settle()
+    opened = len(world.pod.connections)
+    world.link.say(answered)
+    world.link.hang_up(ConnectionResetError())
+    await settle()
+    assert (len(world.pod.connections), world.backend.breaker.queued) == (opened, 1)
+    assert world.suspects == [world.endpoint(world.pod)]
+    world.probe()
+    await settle()
+    world.pod.last.say(OK)
+    assert waiting.answer(b"POST").status == 200
+    assert lost.transport.end == "reset" if answered else lost.answer(b"POST").status == 502
+    world.assert_at_rest()
+
+
+async def test_a_pod_that_talks_nonsense_is_no_suspect() -> None:
+    """It is alive."""
+    world = World()
+    client = world.client().send(POST)
+    world.link.say(b"nonsense\r\n\r\n")
+    await settle()
+    assert client.answer(b"POST").status == 502
+    assert world.suspects == []
+
+
 async def test_a_dying_pods_backlog_costs_no_get() -> None:
     """Two new connections to it are lost; the third try goes to another."""
     world = World(idle=0)

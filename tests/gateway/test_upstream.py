@@ -86,6 +86,7 @@ def test_a_body_that_ends_before_its_length_is_never_taken_for_a_whole_one() -> 
     world.link.hang_up()
     assert client.transport.end == "reset"
     assert world.reasons == {"upstream_reset": 1}
+    world.probe()
     world.connect(world.pod)
     client = world.client().send(GET)
     world.link.say(OK)

@@ -4,6 +4,8 @@
         await api.apply(yaml_text)
         client = Client(api.url, api.admin_token)
 
+    async with ApiServer.running(beside=api) as other:      the same cluster behind another address, with faults of its own
+
 A request goes: faults, who asks (`identity`), may it (`rbac`), what for (`paths`), done (`verbs`, or `watching`). The state is `store`'s, what a cluster's
 controllers make of it `controllers`'. What service accounts were allowed is kept in `requests`, what anybody was refused in `refusals`, so that a
 test can compare it with their roles.
@@ -83,24 +85,30 @@ class ApiServer:
         bookmarks: float = 1.0,
         controllers: bool = True,
         lag: float = 0.0,
+        beside: ApiServer | None = None,
     ) -> None:
-        self.store = Store(time.time, capacity=capacity)
-        self.admission = Admission()
-        self.store.admission.append(self.admission)
-        self.tokens = Tokens(self.store)
+        """`beside`: another server of that one's cluster, with its own view of it, its own faults and its own `requests`."""
+        self._first = beside is None
+        self.store = beside.store if beside else Store(time.time, capacity=capacity)
+        history = self.store.another_history() if beside else self.store.history
+        self.admission = beside.admission if beside else Admission()
+        self.tokens = beside.tokens if beside else Tokens(self.store)
         self.requests: list[Recorded] = []
         self.refusals: list[Recorded] = []
         """Anybody's."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """Requests of anybody that came, by (verb, resource)."""
-        lists = Lists(self.store)
-        self.faults = Faults(self.store.history, lists, self._listen, self._close)
+        lists = Lists(self.store, history)
+        self._history = history
+        self.faults = Faults(history, lists, self._listen, self._close)
         self.faults.bookmark_interval = bookmarks
         self._verbs = Verbs(self.store, lists, self.tokens)
         self._port = port
         self._authority = trustme.CA() if tls else None
-        self.controllers = Controllers(self.store, self.admission, self.ca, lag)
-        self._controlled = controllers
+        self.controllers = (
+            beside.controllers if beside else Controllers(self.store, self.admission, self.ca, lag)
+        )
+        self._controlled = controllers and self._first
         self._runner = web.AppRunner(
             _application(self),
             access_log=None,
@@ -123,7 +131,8 @@ class ApiServer:
             await server.stop()
 
     async def start(self) -> None:
-        self._bootstrap()
+        if self._first:
+            self._bootstrap()
         await self._runner.setup()
         # Bound and never listening, so that the port stays ours while the server is away and connections are refused.
         self._reserved = _bound(self._port)
@@ -235,14 +244,24 @@ class ApiServer:
             raise no_such_path()
         target = parse(request.method, path, request.query)
         self.counts[target.verb, target.full_resource] += 1
-        await self.faults.meet(target)
+        await self._meet_faults(target, request.query.get("timeout", ""))
         self._authorize(user, target)
         if target.verb == "watch":
             resource = self.store.registry.at(target.group, target.version, target.plural)
             chosen = selection(resource, target.namespace, request.query)
-            return await stream(request, self.store.history, self.faults, resource, chosen)
+            return await stream(request, self._history, self.faults, resource, chosen)
         asked = Asked(user, target, request.query, request.content_type, await request.read())
         return _json(*self._verbs.answer(asked))
+
+    async def _meet_faults(self, target: Target, within: str) -> None:
+        """A request may say, as `2.5s`, after how long it is to be given up, whether its client still waits or not."""
+        try:
+            async with asyncio.timeout(float(within.removesuffix("s")) if within else None):
+                await self.faults.meet(target)
+        except TimeoutError:
+            raise ApiError(
+                504, "Timeout", "Timeout: request did not complete within the allotted timeout"
+            ) from None
 
     def _authorize(self, user: User, target: Target) -> None:
         if target.group == "authorization.k8s.io":
@@ -260,6 +279,7 @@ class ApiServer:
     # Life
 
     def _bootstrap(self) -> None:
+        self.store.admission.append(self.admission)
         for name in _NAMESPACES:
             self.store.create("namespaces", {"metadata": {"name": name}})
         everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}

@@ -3,6 +3,7 @@
     api.faults.stall(); …; api.faults.stall(False)       watches say nothing and stay open
     api.faults.answer(429, times=3, verb="patch", resource="deployments/scale", retry_after=1)
     await api.faults.away(); …; await api.faults.back()    nobody listens, open connections are cut
+    api.faults.mute_watches()                            those that are open now never say anything again
 
 Watches that were stalled say what they held back once that ends; bookmarks of the meantime are left out.
 """
@@ -79,6 +80,7 @@ class Faults:
         self.is_away = False
         self.watches: dict[asyncio.Event, tuple[web.Request, Watch]] = {}
         """Those that are open."""
+        self._muted: set[asyncio.Event] = set()
         self._ending: set[asyncio.Event] = set()
         self._answers: list[Answer] = []
         self._delays: list[Delay] = []
@@ -102,6 +104,14 @@ class Faults:
         self.stalled = on
         for wake in self.watches:
             wake.set()
+
+    def mute_watches(self) -> int:
+        """Let every watch that is open now say nothing any more and stay open; new ones go on. Returns how many."""
+        self._muted = set(self.watches)
+        return len(self._muted)
+
+    def silences(self, wake: asyncio.Event) -> bool:
+        return self.stalled or wake in self._muted
 
     def cut_watches(self, *, cleanly: bool = False) -> int:
         """End every watch, `cleanly` or in the middle of its answer. Returns how many."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tests.kube.errors import expired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.kube.kinds import Resource
 
@@ -89,10 +89,10 @@ class Event:
 class Table:
     """One resource as lists and watches see it."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, floor: int) -> None:
         self.records: dict[tuple[str, str], Record] = {}
         self.events: deque[Event] = deque(maxlen=capacity)
-        self.floor = 0
+        self.floor = floor
         """Changes up to this resourceVersion are forgotten."""
         self.watchers: dict[int, Callable[[Event], None]] = {}
 
@@ -123,19 +123,23 @@ class Table:
 class History:
     """All tables. `rv` is the newest resourceVersion that has come through."""
 
-    def __init__(self, capacity: int = 10_000) -> None:
+    def __init__(self, capacity: int = 10_000, rv: int = 0, records: Iterable[Record] = ()) -> None:
+        """It begins at `rv` with what is there by then."""
         self.capacity = capacity
-        self.rv = 0
+        self.rv = rv
         self.frozen = False
         self.lists_current = False
         """While frozen, lists without a resourceVersion read past it, as a real server's do."""
         self._held: deque[Event] = deque()
         self._tables: dict[tuple[str, str], Table] = {}
         self._subscriptions = 0
+        self._began = rv
+        for record in records:
+            self.table(record.resource).records[record.key] = record
 
     def table(self, resource: Resource) -> Table:
         if resource.key not in self._tables:
-            self._tables[resource.key] = Table(self.capacity)
+            self._tables[resource.key] = Table(self.capacity, self._began)
         return self._tables[resource.key]
 
     def take(self, event: Event) -> None:

@@ -137,9 +137,9 @@ class Kubelet:
             if given is None:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def kill(self, uid: str) -> None:
-        """SIGKILL to a pod's processes, as a crash would."""
-        self.pods[uid].kill()
+    def signal(self, uid: str, number: signal.Signals) -> None:
+        """To a pod's processes: SIGKILL as a crash would, SIGSTOP as a machine that hangs."""
+        self.pods[uid].signal(number)
 
     # The Node
 
@@ -261,7 +261,7 @@ class Kubelet:
         task = self._tasks.pop(uid)
         pod = self.pods.pop(uid)
         if not task.cancelled() and (error := task.exception()):
-            pod.kill()
+            pod.signal(signal.SIGKILL)
             log.error("%r failed", pod, exc_info=error)
         shutil.rmtree(pod.folder, ignore_errors=True)
 

@@ -11,7 +11,7 @@ from tests.kube.errors import ApiError, bad_request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.kube.history import Record
+    from tests.kube.history import History, Record
     from tests.kube.kinds import Resource
     from tests.kube.selectors import Selection
     from tests.kube.store import Store
@@ -28,8 +28,9 @@ _EXPIRED = (
 class Lists:
     """Answers lists from the history, and keeps the newest snapshots for the pages to come."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, history: History) -> None:
         self._store = store
+        self._history = history
         self._snapshots: dict[tuple[tuple[str, str], int], list[Record]] = {}
 
     def forget(self) -> None:
@@ -64,7 +65,7 @@ class Lists:
             if kept is None:
                 raise self._expired(start)
             return kept, rv
-        history = self._store.history
+        history = self._history
         self._check(query.get("resourceVersion", ""), history.rv)
         if history.frozen and history.lists_current and not query.get("resourceVersion"):
             return _in_order(self._store.records(resource)), self._store.rv

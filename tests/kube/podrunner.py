@@ -85,10 +85,10 @@ class Pod:
         self._gone = True
         self._ending.set()
 
-    def kill(self) -> None:
-        """SIGKILL to all that runs, as a crash would."""
+    def signal(self, number: signal.Signals) -> None:
+        """To all that runs."""
         for container in self.containers:
-            container.signal(signal.SIGKILL)
+            container.signal(number)
 
     async def end(self) -> None:
         """Kill for good, and tell nobody: the agent ends."""

@@ -44,6 +44,7 @@ class Store:
         self.chance = chance or random.Random()  # noqa: S311 (names and uids of tests)
         self.registry = Registry()
         self.history = History(capacity)
+        self._histories = [self.history]
         self.rv = 0
         self.admission: list[Callable[[Store, Resource, dict[str, Any], Record | None], None]] = []
         """Asked before each write with the object and the old one, if there is one."""
@@ -99,6 +100,13 @@ class Store:
         if sets:
             return [records[namespace, name] for name in min(sets, key=len)]
         return [record for record in records.values() if record.key[0] == namespace]
+
+    def another_history(self) -> History:
+        """What another API server of the same cluster shows: what is there now, and each change from now on."""
+        there = (record for records in self._records.values() for record in records.values())
+        made = History(self.history.capacity, self.rv, there)
+        self._histories.append(made)
+        return made
 
     # Writing
 
@@ -256,7 +264,8 @@ class Store:
         if resource.plural == "customresourcedefinitions":
             self._serve(obj, gone=type_ == "DELETED")
         event = Event(type_, record, old)
-        self.history.take(event)
+        for history in self._histories:
+            history.take(event)
         self._to_tell.append(event)
         if not self._telling:
             self._tell()

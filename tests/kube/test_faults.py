@@ -10,12 +10,11 @@ import aiohttp
 import pytest
 
 from tests.eventually import eventually
+from tests.kube.apiserver import ApiServer
 from tests.kube.objects import config_map, pod
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from tests.kube.apiserver import ApiServer
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -184,3 +183,50 @@ async def test_requests_are_counted(api: ApiServer, session: aiohttp.ClientSessi
     async with watch(api, session):
         pass
     assert api.counts == {("list", "configmaps"): 1, ("watch", "configmaps"): 1}
+
+
+async def test_a_muted_watch_never_speaks_again_and_new_ones_do(
+    api: ApiServer, session: aiohttp.ClientSession
+) -> None:
+    """As when the network has forgotten a connection."""
+    async with watch(api, session) as muted:
+        await eventually(lambda: len(api.faults.watches) == 1)
+        assert api.faults.mute_watches() == 1
+        async with watch(api, session) as spoken:
+            await api.apply(config_map("a"))
+            assert await event(spoken) == ("ADDED", "a")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await muted.content.readline()
+
+
+async def test_another_server_of_the_cluster_falls_behind_alone(
+    api: ApiServer, session: aiohttp.ClientSession
+) -> None:
+    """It serves the same objects, writes included, from a view of its own."""
+    await api.apply(config_map("a"))
+    async with ApiServer.running(beside=api) as other:
+        headers = {"Authorization": f"Bearer {api.admin_token}"}
+        async with aiohttp.ClientSession(other.url, headers=headers) as there:
+            other.faults.freeze()
+            async with there.post(MAPS, json=config_map("b")) as answer:
+                assert answer.status == 201
+            assert await names(session) == {"a", "b"}
+            assert await names(there) == {"a"}
+            async with there.get(f"{MAPS}/b") as found:
+                assert found.status == 200
+            other.faults.thaw()
+            assert await names(there) == {"a", "b"}
+
+
+async def test_another_server_knows_no_history_from_before_it(api: ApiServer) -> None:
+    """A watch from an older version is 410, and not silently without what happened."""
+    old = api.store.rv
+    await api.apply(config_map("a"))
+    async with ApiServer.running(beside=api) as other:
+        headers = {"Authorization": f"Bearer {api.admin_token}"}
+        async with (
+            aiohttp.ClientSession(other.url, headers=headers) as there,
+            there.get(f"{MAPS}?watch=1&resourceVersion={old}") as watched,
+        ):
+            assert json.loads(await watched.content.readline())["object"]["code"] == 410

@@ -199,10 +199,10 @@ async def test_a_killed_container_starts_again(cluster: Cluster) -> None:
     """At once the first time; after that with a back-off that is told."""
     pod = await cluster.pod(SLEEP)
     await eventually(cluster.ready)
-    cluster.node.kill(pod.uid)
+    cluster.node.signal(pod.uid, signal.SIGKILL)
     await eventually(lambda: cluster.main()["restartCount"] == 1 and cluster.ready())
     assert cluster.main()["lastState"]["terminated"]["exitCode"] == 137
-    cluster.node.kill(pod.uid)
+    cluster.node.signal(pod.uid, signal.SIGKILL)
     await eventually(lambda: cluster.reason() == "CrashLoopBackOff")
     message = cluster.main()["state"]["waiting"]["message"]
     assert message == f"back-off 400ms restarting failed container=main pod=p_default({pod.uid})"
@@ -248,7 +248,7 @@ async def test_pods_go_on_while_the_api_server_is_away(cluster: Cluster) -> None
     await eventually(cluster.ready)
     await cluster.server.faults.away()
     (before,) = pod.pids
-    pod.kill()
+    pod.signal(signal.SIGKILL)
     await eventually(lambda: pod.pids not in ([], [before]))
     await cluster.server.faults.back()
     await eventually(lambda: cluster.main()["restartCount"] == 1 and cluster.ready())

@@ -56,7 +56,7 @@ def test_a_list_and_its_watch_know_what_is_there(before: list[Any], after: list[
         do(store, what)
     resource = store.registry.named("configmaps")
     chosen = selection(resource, "", {"labelSelector": label})
-    listed = json.loads(Lists(store).answer(resource, chosen, {}))
+    listed = json.loads(Lists(store, store.history).answer(resource, chosen, {}))
     known = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in listed["items"]}
     watching = Watch(
         store.history,
@@ -85,7 +85,7 @@ def test_pages_are_the_whole(limit: int, before: list[Any], between: list[Any]) 
     store = Store(lambda: 1e9, random.Random(1))  # noqa: S311 (repeatable)
     for what in before:
         do(store, what)
-    lists, resource = Lists(store), store.registry.named("configmaps")
+    lists, resource = Lists(store, store.history), store.registry.named("configmaps")
     chosen = selection(resource, "", {})
     whole = json.loads(lists.answer(resource, chosen, {}))["items"]
     paged, token = [], ""

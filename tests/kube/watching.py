@@ -146,12 +146,12 @@ async def _say(
             async with asyncio.timeout_at(due):
                 await wake.wait()
         except TimeoutError:
-            if loop.time() >= ends and not faults.stalled:
+            if loop.time() >= ends and not faults.silences(wake):
                 return
             ends = max(ends, loop.time() + 0.01)  # a connection that has stalled does not end either
             next_bookmark = loop.time() + faults.bookmark_interval
-            if not faults.stalled:
+            if not faults.silences(wake):
                 watch.bookmark()
         wake.clear()
-        if not faults.stalled and (said := watch.said()):
+        if not faults.silences(wake) and (said := watch.said()):
             await response.write(said)

@@ -105,6 +105,28 @@ def test_expiry_is_waited_for_to_the_moment() -> None:
     assert (made.due, made.step(109.1), made.step(110.5)) == (110.5, "read", "take")
 
 
+def test_a_lease_that_was_deleted_is_not_made_anew_before_its_holders_time_is_over() -> None:
+    """The holder may not know of it yet, and leads until it does."""
+    made = elector()
+    made.answered("read", held("other"), 100.0, 100.5)
+    made.answered("read", None, 102.0, 102.5)
+    assert (made.step(110.4), made.due) == ("read", 104.0)
+    made.answered("read", None, 110.0, 110.4)
+    assert (made.step(110.5), made.due) == ("create", 110.5)
+    made.answered("read", held("other", "9"), 110.5, 110.6)
+    assert made.step(120.5) == "read"
+    assert made.step(120.6) == "take"
+
+
+@pytest.mark.parametrize("holder", ["", "me"])
+def test_a_lease_that_nobody_else_held_is_made_anew_at_once(holder: str) -> None:
+    """One's own, or a released one: nobody can be hurt by it."""
+    made = elector()
+    made.answered("read", held(holder), 100.0, 100.5)
+    made.answered("read", None, 102.0, 102.5)
+    assert (made.step(102.5), made.due) == ("create", 102.5)
+
+
 def test_a_change_begins_the_wait_anew() -> None:
     """Also one that came after a long silence of the API server."""
     made = elector()

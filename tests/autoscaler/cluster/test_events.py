@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +54,17 @@ async def test_an_event_names_the_object_and_says_why() -> None:
     assert body["metadata"]["name"].startswith("iris.")
     assert body["source"] == {"component": "tidegate"}
     assert written.said == [("Normal", "ScaledUp", "from 0 to 3: 3 queued and no pod ready: waking with 3")]
+
+
+@pytest.mark.parametrize("name", ["a" * 253, "a" * 229 + "." + "b" * 23])
+async def test_an_events_name_is_one_that_the_api_takes(name: str) -> None:
+    """However long the object's."""
+    written = Written()
+    written.events.scaled(replace(written.workload, name=name), 0, 1, "so")
+    await settle()
+    event = written.stage.cluster.bodies[0]["metadata"]["name"]
+    assert len(event) <= 253
+    assert re.fullmatch(r"[a-z0-9]+(\.[a-z0-9]+)+", event)
 
 
 async def test_every_count_is_told() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from autoscaler.admin import describe
 from autoscaler.server import Autoscaler, run
 from gateway.config import Config, ConfigError, load
 from gateway.stats import Beat, Stat
+from gateway.targets import ServiceTarget
 from tests.eventually import eventually
 from tests.gateway.kube.scene import LLAMAS, deployment, llamas, service, workload
 from tests.kube.apiserver import ApiServer
@@ -310,7 +312,9 @@ async def test_of_two_autoscalers_one_writes(scene: Scene, caplog: pytest.LogCap
     assert holder["holderIdentity"] == ""
 
 
-async def test_gateways_are_found_behind_their_service(scene: Scene) -> None:
+async def test_gateways_are_found_behind_their_service(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     """All endpoints, ready or not, and as they change."""
     await scene.api.apply([deployment("iris", 2), service("iris")])
     document = yaml.safe_load(scene.config(IRIS).path.read_text())
@@ -325,6 +329,9 @@ async def test_gateways_are_found_behind_their_service(scene: Scene) -> None:
         assert all(url.startswith("http://") and url.endswith(":8080") for url in told[-1])
         await scene.api.apply(deployment("iris", 3))
         await eventually(lambda: len(told[-1]) == 3)
+        lacking = replace(config.gateway_service or ServiceTarget("", None, None), port="admn")
+        autoscaler.link.follow_gateways(lacking, told.append)
+        await eventually(lambda: "has no port admn" in caplog.text)
         autoscaler.link.follow_gateways(None, told.append)
 
 

@@ -1,13 +1,15 @@
 """All targets of a cluster: which Scaler each has, and what is told of it."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.targets import ClusterTargets
 from autoscaler.kpa import Decision, Observed, Reading
-from autoscaler.plan import TargetState
+from autoscaler.plan import TargetState, Unknown
 from autoscaler.spec import CONCURRENCY
 from gateway.kube.client import ApiError
 from gateway.kube.discovery import View
@@ -42,7 +44,8 @@ class FakeDiscovery:
     def view(self, name: str) -> View | None:
         if name not in self.followed:
             return None
-        return self.stage.view if self.followed[name][0] == IRIS else View(slices=self.slices)
+        target = self.followed[name][0]
+        return self.stage.view if isinstance(target, ScaleTarget) else View(slices=self.slices)
 
     def missing(self, name: str) -> str:
         return f"{name} is not known yet"
@@ -127,6 +130,33 @@ async def test_a_target_that_another_backend_has_keeps_its_marks() -> None:
     targets.drop("iris")
     await targets.stop()
     assert discovery.cluster.log == []
+
+
+async def test_what_comes_back_at_once_is_not_acted_on_before_its_marks_are_off() -> None:
+    """Or a pod that looks drained would get requests in the moment in which the count costs it."""
+    targets, discovery = made()
+    discovery.stage.pod("iris-0", annotations={DRAINING: "x"})
+    discovery.cluster.delay = 3.0
+    targets.put("iris", IRIS, 300.0)
+    targets.drop("iris")
+    scaler = targets.put("iris", replace(IRIS, port=8081), 300.0)
+    assert scaler.observe() == Unknown("waiting: its pods' marks are being taken back")
+    await asyncio.sleep(3.1)
+    discovery.stage.see()
+    assert isinstance(there := scaler.observe(), TargetState)
+    assert [pod.draining for pod in there.pods] == [False]
+
+
+async def test_one_object_is_scaled_for_one_backend() -> None:
+    """That a namespace left out is the one written out elsewhere, only the credentials tell."""
+    targets, discovery = made()
+    discovery.cluster.namespace = "models"
+    targets.put("iris", IRIS, 300.0)
+    other = targets.put("other", replace(IRIS, namespace=None), 300.0)
+    assert other.observe() == Unknown("waiting: deployment models/iris is scaled by backend iris already")
+    targets.drop("iris")
+    await targets.stop()
+    assert isinstance(other.observe(), TargetState)
 
 
 async def test_marks_that_cannot_be_taken_back_are_said(caplog: pytest.LogCaptureFixture) -> None:

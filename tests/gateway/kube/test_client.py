@@ -1,10 +1,14 @@
 """One API server over real sockets: credentials, refusals, and what cannot be reached."""
 
 import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException
 
 from gateway.kube import client
@@ -59,6 +63,22 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(api: ApiServer, cl
     api.faults.delay(60.0, times=1, verb="list", resource="pods")
     with pytest.raises(Unreachable, match=r"did not answer within 0\.1 s"):
         await cluster.get(PODS, timeout=0.1)
+
+
+async def test_a_write_that_is_held_up_is_given_up_by_the_server_too(
+    api: ApiServer, cluster: Cluster
+) -> None:
+    """Also when the client hangs and cannot close its connection."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps"
+    api.faults.delay(0.5, times=1, verb="create", resource="configmaps")
+    async with cluster._session.post(
+        f"{cluster.url}{path}",
+        params=client._within(0.1),
+        json=config_map("late"),
+        headers={"Authorization": f"Bearer {api.admin_token}"},
+    ) as answer:
+        assert answer.status == 504
+    assert api.store.find("configmaps", cluster.namespace, "late") is None
 
 
 async def test_a_token_that_was_replaced_costs_nobody_anything(
@@ -130,6 +150,44 @@ async def test_without_credentials_the_person_is_told_what_to_name(
         await Cluster.connect()
 
 
+KUBECONFIG = """
+current-context: c
+contexts: [{name: c, context: {cluster: k, user: u}}]
+clusters: [{name: k, cluster: {server: 'https://127.0.0.1:9', %s}}]
+users: [{name: u, user: %s}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "it is no kubeconfig: while parsing"),
+        ("", "it is no kubeconfig"),
+        ("\x00", "it is no kubeconfig"),
+        (KUBECONFIG % ("insecure-skip-tls-verify: true", "secret"), "it is no kubeconfig"),
+        (KUBECONFIG % ("certificate-authority-data: bm9wZQ==", "{}"), "its certificates cannot be used"),
+        (
+            KUBECONFIG
+            % (
+                "insecure-skip-tls-verify: true",
+                "{client-certificate-data: bm9wZQ==, client-key-data: bm9wZQ==}",
+            ),
+            "its certificates cannot be used",
+        ),
+    ],
+)
+async def test_credentials_that_cannot_be_used_are_told_and_leave_those_in_use(
+    api: ApiServer, cluster: Cluster, caplog: pytest.LogCaptureFixture, text: str, words: str
+) -> None:
+    """At the start, and when they are read again."""
+    Path(os.environ["KUBECONFIG"]).write_text(text)
+    with pytest.raises(NoClusterError, match=words):
+        await Cluster.connect()
+    api.faults.answer(401, times=1, verb="list", resource="pods")
+    assert (await cluster.get(PODS))["items"] == []
+    assert words in caplog.text
+
+
 async def test_a_home_has_a_kubeconfig(
     api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,3 +248,70 @@ async def test_a_proxy_is_used_where_it_is_named(
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
         await cluster.get(PODS)
     await cluster.close()
+
+
+JSON = "Content-Type: application/json\r\n"
+
+
+@asynccontextmanager
+async def answering(answer: str) -> AsyncIterator[Cluster]:
+    """Whatever listens where an API server should: it answers everything with the same."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head, _, body = answer.partition("\r\n\r\n")
+        writer.write(f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        configuration = Configuration()
+        configuration.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        cluster = Cluster(configuration, "models")
+        yield cluster
+        await cluster.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            "200 OK\r\nContent-Type: text/html\r\n\r\n<html>",
+            "answered 200 with text/html: that is no API server",
+        ),
+        (
+            "302 Found\r\nLocation: https://login\r\n\r\n",
+            "answered 302, a redirect to https://login: that is no API",
+        ),
+        (f"200 OK\r\n{JSON}\r\n[]", "an object was expected, not a list"),
+        (f"200 OK\r\n{JSON}\r\n" + "[" * 100_000, "nested too deeply"),
+    ],
+)
+async def test_what_is_no_api_server_is_told_from_one(answer: str, words: str) -> None:
+    """As a proxy that wants a login."""
+    async with answering(answer) as cluster:
+        with pytest.raises(Unreachable, match=words):
+            await cluster.get(PODS)
+
+
+@pytest.mark.parametrize("line", ["null", "{}", '{"type": "ADDED"}', '{"type": "ERROR", "object": null}'])
+async def test_what_is_no_event_ends_a_watch(line: str) -> None:
+    """As any other interruption."""
+    async with answering(f"200 OK\r\n{JSON}\r\n{line}\n") as cluster:
+        with pytest.raises(Unreachable, match="not an event"):
+            await anext(cluster.watch(PODS, {}, timeout=5.0))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("403 Forbidden\r\nContent-Type: text/html\r\n\r\n<html>no</html>", "403 Forbidden: <html>no</html>"),
+        ("502 Bad Gateway\r\n\r\n", "502 Bad Gateway"),
+        (f"500 X\r\n{JSON}\r\n[]", r"500 X: \[\]"),
+    ],
+)
+async def test_a_refusal_that_is_no_status_is_told_with_its_code(answer: str, words: str) -> None:
+    """A proxy's words alone would not say that it refused anything."""
+    async with answering(answer) as cluster:
+        with pytest.raises(ApiError, match=f"^{words}$"):
+            await cluster.get(PODS)

@@ -1,5 +1,6 @@
 """What is known of each target, kept true by shared list-watches."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -91,7 +92,7 @@ async def test_a_thousand_backends_share_one_watch_per_resource(api: ApiServer, 
     for number in range(50):
         looker.follow(f"d{number}", ScaleTarget("apps/v1", "Deployment", f"d{number}", "models", PORT))
     await eventually(lambda: all(looker.discovery.view(f"d{number}") for number in range(50)))
-    assert len(api.faults.watches) == 2
+    await eventually(lambda: len(api.faults.watches) == 2)
     for number in range(50):
         looker.discovery.forget(f"d{number}")
     await eventually(lambda: not api.faults.watches)
@@ -233,3 +234,46 @@ async def test_two_namespaces_have_watches_of_their_own(api: ApiServer, looker: 
     looker.follow("a", IRIS)
     looker.follow("b", ScaleTarget("apps/v1", "Deployment", "iris", "default", PORT))
     await eventually(lambda: len(api.faults.watches) == 4)
+
+
+async def test_pods_of_another_owner_are_left_alone_though_the_selector_chooses_them(
+    api: ApiServer, looker: Looker
+) -> None:
+    """As those of a canary that has all labels of the stable one and one more: the controllers keep them apart, too."""
+    canary = deployment("iris-canary", 1)
+    canary["spec"]["selector"]["matchLabels"] = {"app": "iris", "track": "canary"}
+    canary["spec"]["template"]["metadata"]["labels"] = {"app": "iris", "track": "canary"}
+    await api.apply([deployment("iris", 2), canary])
+    looker.follow("iris", IRIS)
+    looker.follow("canary", ScaleTarget("apps/v1", "Deployment", "iris-canary", "models", PORT))
+    await eventually(lambda: looker.ready == 2 and looker.pods("canary"))
+    assert all("canary" not in name for name in looker.pods())
+    assert all("canary" in name for name in looker.pods("canary"))
+
+
+async def test_an_object_that_went_while_its_scale_was_asked_for_is_gone(
+    api: ApiServer, looker: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is answered by then, nothing comes of it, and nobody asks on."""
+    monkeypatch.setattr(owners, "RETRY", 0.01)
+    await api.apply(LLAMAS)
+    await api.apply(llamas(2))
+    looker.follow("iris", ScaleTarget("example.com/v1", "LlamaSet", "llama", "models", PORT))
+    await eventually(lambda: looker.discovery.view("iris"))
+    api.faults.delay(0.1, times=1, resource="llamasets/scale")
+    await api.apply(llamas(3))
+    api.store.delete("llamasets.example.com", "models", "llama")
+    gone = "llamaset models/llama does not exist"
+    await eventually(lambda: looker.discovery.missing("iris") == gone)
+    await asyncio.sleep(0.2)
+    assert looker.discovery.missing("iris") == gone
+
+
+async def test_a_scale_that_names_no_selector_is_told(api: ApiServer, looker: Looker) -> None:
+    """Its pods cannot be found, and to wait for them is in vain."""
+    await api.apply(LLAMAS)
+    await api.apply(llamas(2, selector=""))
+    looker.follow("iris", ScaleTarget("example.com/v1", "LlamaSet", "llama", "models", PORT))
+    await eventually(lambda: "names no selector" in (looker.view().pending or ""))
+    await api.apply(llamas(2))
+    await eventually(lambda: looker.view().workload and looker.view().pending is None)

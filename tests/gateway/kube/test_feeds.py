@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -103,6 +104,35 @@ async def test_a_target_that_changed_is_published_anew(
     assert repr(feeds) == "<ClusterFeeds []>"
 
 
+async def test_what_is_known_already_survives_a_change_of_port_without_the_server(
+    api: ApiServer, feeds: ClusterFeeds, feed: Feed
+) -> None:
+    """In the same turn: nobody waits for a list meanwhile, least of all for one that cannot be had."""
+    await api.apply([deployment("iris", 1), service("iris")])
+    for target in (IRIS, ServiceTarget("iris", "models", "http")):
+        feeds.put("iris", target, feed)
+        await eventually(lambda: feed.latest.pods and feed.latest.pods[0].ready)
+        [before] = feed.latest.pods
+        await api.faults.away()
+        feeds.put("iris", replace(target, namespace=None, port=PORT if target.port == "http" else 8081), feed)
+        [after] = feed.latest.pods
+        assert (after.uid, after.ready) == (before.uid, True)
+        await asyncio.sleep(0.01)
+        assert feed.latest.pods == (after,)
+        await api.faults.back()
+
+
+async def test_the_connection_to_the_server_ends_with_the_feeds(
+    feeds: ClusterFeeds, feed: Feed, cluster: Cluster
+) -> None:
+    """Nobody else has it."""
+    feeds.put("iris", IRIS, feed)
+    await eventually(lambda: feed.latest.pending)
+    await feeds.stop()
+    with pytest.raises(RuntimeError, match="closed"):
+        await cluster.get("/version")
+
+
 async def test_a_pod_that_answers_is_ready_before_the_kubelet_says_so(
     api: ApiServer, feeds: ClusterFeeds, feed: Feed, node: SimulatedNode
 ) -> None:
@@ -134,3 +164,16 @@ async def test_a_pod_that_answers_is_ready_before_the_kubelet_says_so(
     healthy.set()
     await eventually(lambda: feed.latest.pods[0].ready)
     await runner.cleanup()
+
+
+async def test_what_a_service_lacks_is_published(api: ApiServer, feeds: ClusterFeeds, feed: Feed) -> None:
+    """For those who wait."""
+    feeds.put("iris", ServiceTarget("iris", "models", "htpp"), feed)
+    await eventually(
+        lambda: (feed.latest.pending or "").startswith("service models/iris has no EndpointSlices")
+    )
+    await api.apply([deployment("iris", 1), service("iris")])
+    lack = f"service models/iris has no port htpp, but http ({PORT})"
+    await eventually(lambda: feed.latest.pending == lack)
+    feeds.put("iris", ServiceTarget("iris", "models", "http"), feed)
+    await eventually(lambda: feed.latest.pods and feed.latest.pending is None)

@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from gateway.kube import listwatch
-from gateway.kube.client import Cluster
+from gateway.kube.client import Cluster, Unreachable
 from gateway.kube.listwatch import ListWatch
 from gateway.kube.objects import Json
 from tests.eventually import eventually
@@ -222,15 +222,30 @@ async def test_a_watch_that_says_nothing_is_found_out(
     task.cancel()
 
 
+async def test_watches_that_say_nothing_are_not_believed_for_ever(
+    api: ApiServer, watch: ListWatch[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a server that was restored from a backup, and is behind the version that it is asked to go on from."""
+    monkeypatch.setattr(listwatch, "WATCH", 1.0)
+    monkeypatch.setattr(listwatch, "SHORTEST_WATCH", 0.0)
+    monkeypatch.setattr(listwatch, "SILENT", 2)
+    api.faults.freeze(lists_current=True)
+    await api.apply(secret("a", "2"))
+    api.faults.cut_watches(cleanly=True)
+    await eventually(lambda: watch.items["a"] == "2", 10)
+
+
 @pytest.mark.parametrize("known", [0, 1], ids=["in a list", "in a watch"])
 async def test_a_fault_of_our_own_ends_nothing(
     api: ApiServer, cluster: Cluster, told: Told, caplog: pytest.LogCaptureFixture, known: int
 ) -> None:
-    """As an object of a form that nobody foresaw: it is told with its traceback, once, and tried again for as long as it is there."""
+    """What nobody foresaw is told with its traceback, once, and tried again for as long as it is there."""
 
     def strict(item: Json) -> str:
-        data: str = item["data"]["value"]
-        return data
+        data = item["data"]
+        if "value" not in data:
+            raise RuntimeError("no value")
+        return str(data["value"])
 
     found = ListWatch(cluster, PATH, strict, told)
     await api.apply([secret("a", "1")] * known)
@@ -241,8 +256,8 @@ async def test_a_fault_of_our_own_ends_nothing(
         api.faults.cut_watches()
         api.faults.compact()
     await eventually(lambda: found._failures > 2)
-    assert found.problem == "KeyError: 'value'"
-    said = [record for record in caplog.records if "KeyError" in record.message]
+    assert found.problem == "RuntimeError: no value"
+    said = [record for record in caplog.records if "RuntimeError" in record.message]
     assert len(said) == 1
     assert said[0].exc_info
     await api.apply(secret("b", "2"))
@@ -285,3 +300,69 @@ async def test_what_may_not_be_listed_is_told_in_the_servers_words(
     assert repr(found).startswith(f"<ListWatch {PATH} not listed yet, failing: ")
     await eventually(lambda: found.synced)
     task.cancel()
+
+
+async def test_a_server_whose_watches_are_always_too_old_is_not_asked_without_pause(
+    api: ApiServer, watch: ListWatch[str]
+) -> None:
+    """A list that succeeds does not make the next watch a new trouble."""
+    api.faults.answer(410, times=100_000, verb="watch", resource="secrets")
+    api.faults.cut_watches()
+    await eventually(lambda: watch._failures > 3)
+    api.faults.clear()
+    await api.apply(secret("a", "2"))
+    await eventually(lambda: watch.items["a"] == "2")
+
+
+async def test_a_version_that_no_watch_takes_any_more_is_listed_anew(
+    api: ApiServer, watch: ListWatch[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when another server took the place of the one that gave it, and says so with some other refusal than 410."""
+    api.faults.answer(504, times=100_000, verb="watch", resource="secrets")
+    api.faults.cut_watches()
+    await api.apply(secret("a", "2"))
+    await eventually(lambda: watch.items["a"] == "2")
+    await api.apply(secret("a", "3"))
+    await eventually(lambda: watch.items["a"] == "3")
+    assert watch.problem
+    warned = [record.message for record in caplog.records if "did not complete" in record.message]
+    assert len(warned) == 1
+    api.faults.clear()
+    await eventually(lambda: api.faults.watches)
+    await api.apply(secret("a", "4"))
+    await eventually(lambda: watch.items["a"] == "4" and not watch.problem)
+
+
+async def test_an_object_that_cannot_be_read_stays_as_it_was_and_keeps_no_other_back(
+    api: ApiServer, watch: ListWatch[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, and taken up again once it can be read."""
+
+    def reading(item: Json) -> str:
+        return str(int(value(item)))
+
+    watch._view = reading
+    await api.apply([secret("a", "x"), secret("b", "2")])
+    await eventually(lambda: watch.items == {"a": "1", "b": "2"})
+    api.faults.compact()
+    api.faults.cut_watches()
+    await api.apply([secret("a", "y"), secret("b", "3")])
+    await eventually(lambda: watch.items == {"a": "1", "b": "3"})
+    await api.apply(secret("a", "4"))
+    await eventually(lambda: watch.items == {"a": "4", "b": "3"})
+    said = [record.message for record in caplog.records if "cannot be read" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith(f"{PATH}/a cannot be read, and is taken to be what it was: ValueError")
+
+
+@pytest.mark.parametrize("answer", ["{}", '{"kind": "Status", "status": "Success"}'])
+async def test_an_answer_that_is_no_list_loses_nothing(
+    cluster: Cluster, told: Told, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """It does not say that nothing is there."""
+    monkeypatch.setattr(cluster, "read", AsyncMock(return_value=answer))
+    found = ListWatch(cluster, PATH, value, told)
+    found.items = {"a": "1"}
+    with pytest.raises(Unreachable, match="not a list"):
+        await found._list()
+    assert found.items == {"a": "1"}

@@ -118,12 +118,12 @@ def test_only_a_statefulsets_pods_have_ordinals(owner: str, ordinal: int | None)
                 "httpGet": {
                     "port": 80,
                     "scheme": "HTTPS",
-                    "host": "10.1.1.1",
                     "httpHeaders": [{"name": "Host", "value": "x"}],
                 }
             },
-            HttpCheck(80, "/", host="10.1.1.1", secure=True, headers=(("Host", "x"),)),
+            HttpCheck(80, "/", secure=True, headers=(("Host", "x"),)),
         ),
+        ({"httpGet": {"port": 80, "path": "/a b\r\n?c=%20é"}}, HttpCheck(80, "/a%20b%0D%0A?c=%20%C3%A9")),
         ({"tcpSocket": {"port": 80}}, HttpCheck(80)),
     ],
 )
@@ -134,11 +134,66 @@ def test_a_probe_that_we_can_do_is_read(probe: dict[str, Any], check: HttpCheck)
 
 @pytest.mark.parametrize(
     "probe",
-    [{"exec": {"command": ["true"]}}, {"grpc": {"port": 80}}, {"httpGet": {"port": "no-such"}}],
+    [
+        {"exec": {"command": ["true"]}},
+        {"grpc": {"port": 80}},
+        {"httpGet": {"port": "no-such"}},
+        {"tcpSocket": {"port": 80}, "successThreshold": 2},
+        {"httpGet": {"port": 80, "host": "127.0.0.1"}},
+        {"tcpSocket": {"port": 80, "host": "db.example"}},
+        {"httpGet": {"port": 80, "httpHeaders": [{"name": "X", "value": "a\r\nY: b"}]}},
+        {"httpGet": {"port": 80, "httpHeaders": [{"name": "X: y\r\nZ", "value": "a"}]}},
+    ],
 )
 def test_a_probe_that_only_the_kubelet_can_do_is_left_to_it(probe: dict[str, Any]) -> None:
-    """Then its Ready condition counts."""
+    """Then its Ready condition counts. Another host is that of the node's own network, and no pod shall tell us where to connect."""
     assert probed(probe).checks is None
+
+
+TCP = {"tcpSocket": {"port": 1}}
+HTTP = {"httpGet": {"port": 2, "path": "/started"}}
+
+
+def test_until_a_container_has_started_its_startup_probe_must_pass_too() -> None:
+    """The kubelet would not even have begun to ask whether it is ready."""
+    spec = {"containers": [{"name": "c", "readinessProbe": TCP, "startupProbe": HTTP}]}
+    started = {"containerStatuses": [{"name": "c", "started": True, "state": {"running": {}}}]}
+    assert pod_of(item(spec=spec)).checks == (HttpCheck(1), HttpCheck(2, "/started"))
+    assert pod_of(item(spec=spec, status=started)).checks == (HttpCheck(1),)
+
+
+def test_a_startup_probe_that_only_the_kubelet_can_do_is_left_to_it() -> None:
+    """In whichever container it is."""
+    spec = {
+        "containers": [
+            {"name": "c", "readinessProbe": TCP},
+            {"name": "d", "startupProbe": {"exec": {"command": ["true"]}}},
+        ]
+    }
+    assert pod_of(item(spec=spec)).checks is None
+    started = {"containerStatuses": [{"name": "d", "started": True}]}
+    assert pod_of(item(spec=spec, status=started)).checks == (HttpCheck(1),)
+
+
+def test_a_sidecar_among_the_init_containers_must_be_ready_too() -> None:
+    """Other init containers are none of a ready pod's."""
+    sidecar = {"name": "s", "restartPolicy": "Always", "readinessProbe": HTTP}
+    spec = {"containers": [{"name": "c", "readinessProbe": TCP}], "initContainers": [sidecar, {"name": "i"}]}
+    assert pod_of(item(spec=spec)).checks == (HttpCheck(1), HttpCheck(2, "/started"))
+
+
+def test_a_pod_runs_once_its_sidecars_do() -> None:
+    """Init containers that have ended do not count."""
+    spec = {"initContainers": [{"name": "s", "restartPolicy": "Always"}, {"name": "i"}]}
+    running, waits = {"state": {"running": {}}}, {"state": {"waiting": {}}}
+    ended = {"name": "i", "state": {"terminated": {}}}
+    for sidecar in (running, waits):
+        status = {
+            "containerStatuses": [{"name": "c", **running}],
+            "initContainerStatuses": [ended, {"name": "s", "restartCount": 2, **sidecar}],
+        }
+        pod = pod_of(item(spec=spec, status=status))
+        assert (pod.running, pod.restarts) == (sidecar is running, 2)
 
 
 def test_with_readiness_gates_others_decide_too() -> None:
@@ -202,3 +257,30 @@ def test_a_pod_without_a_node_tells_why() -> None:
     assert pod_of(item(status={"conditions": [scheduled]})).unschedulable == "0/3 nodes"
     bound = {"type": "PodScheduled", "status": "True"}
     assert pod_of(item(status={"conditions": [bound]})).unschedulable is None
+
+
+def requesting(*requests: dict[str, str], **spec: Any) -> tuple[float | None, float | None]:
+    containers = [{"name": "c", "resources": {"requests": one}} for one in requests]
+    return pod_of(item(spec={"containers": containers, **spec})).requests
+
+
+def test_a_pods_requests_are_those_of_its_containers() -> None:
+    """In cores and bytes; what one of them leaves open is not known of the pod."""
+    assert requesting({"cpu": "250m", "memory": "1Gi"}, {"cpu": "1", "memory": "1Mi"}) == (
+        1.25,
+        2.0**30 + 2**20,
+    )
+    assert requesting({"cpu": "250m"}, {"cpu": "250m", "memory": "1Gi"}) == (0.5, None)
+    assert pod_of(item()).requests == (None, None)
+
+
+def test_containers_that_run_beside_the_others_request_too() -> None:
+    """An init container that restarts always does; one that ends has given its share back."""
+    beside = {"restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}}
+    before = {"resources": {"requests": {"cpu": "4"}}}
+    assert requesting({"cpu": "400m"}, initContainers=[beside, before]) == (0.5, None)
+
+
+def test_a_pod_may_request_as_a_whole() -> None:
+    """Then its containers need not say anything."""
+    assert requesting({}, {}, resources={"requests": {"cpu": "2"}}) == (2.0, None)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -111,6 +112,29 @@ async def test_a_restart_makes_it_unready(model: Model, readiness: Readiness) ->
     assert not readiness.ready(again)
 
 
+@pytest.mark.parametrize("change", ["host", "checks"])
+async def test_another_address_or_question_makes_it_unready(
+    model: Model, readiness: Readiness, change: str
+) -> None:
+    """As when a node came back and gave it a new address, or its container has started."""
+    pod = probed(model)
+    readiness.keep([pod])
+    await eventually(lambda: readiness.ready(pod))
+    other: dict[str, Any] = {"host": "127.0.0.2", "checks": (HttpCheck(model.port, "/missing"),)}
+    readiness.keep([replace(pod, **{change: other[change]})])
+    assert not readiness.ready(pod)
+
+
+async def test_what_need_not_be_asked_any_more_leaves_it_ready(model: Model, readiness: Readiness) -> None:
+    """As when its container has started, and the kubelet has yet to say that it is ready."""
+    pod = probed(model)
+    started = replace(pod, checks=(*(pod.checks or ()), HttpCheck(model.port, period=0.02)))
+    readiness.keep([started])
+    await eventually(lambda: readiness.ready(started))
+    readiness.keep([pod])
+    assert readiness.ready(pod)
+
+
 async def test_all_containers_must_pass(model: Model, readiness: Readiness) -> None:
     """As for the kubelet."""
     [check] = probed(model).checks or ()
@@ -128,9 +152,9 @@ async def test_a_port_that_accepts_is_enough_for_a_tcp_probe(model: Model, readi
     assert not model.asked
 
 
-async def test_a_probes_own_headers_and_host_are_sent(model: Model, readiness: Readiness) -> None:
+async def test_a_probes_own_headers_are_sent(model: Model, readiness: Readiness) -> None:
     """In place of ours."""
-    pod = replace(probed(model, host="127.0.0.1", headers=(("Host", "model.example"),)), host="192.0.2.1")
+    pod = probed(model, headers=(("Host", "model.example"),))
     readiness.keep([pod])
     await eventually(lambda: readiness.ready(pod))
     assert set(model.asked) == {"model.example"}

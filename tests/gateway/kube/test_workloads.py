@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from gateway.kube.objects import Selector
+import pytest
+
+from gateway.kube.objects import Controller, Selector
 from gateway.kube.workloads import workload_of, workload_of_scale
 
 PATH = "/apis/apps/v1/namespaces/models/deployments/iris"
@@ -22,6 +24,14 @@ def test_a_deployment_tells_all_that_its_scale_tells() -> None:
     assert (workload.replicas, workload.resource_version, workload.ordered) == (3, "7", False)
     assert workload.selector.matches({"app": "iris"})
     assert str(workload) == "deployment models/iris"
+
+
+@pytest.mark.parametrize(("spec", "count"), [({}, 3), ({"replicas": None}, 1), ({"replicas": 0}, 0)])
+def test_a_count_that_is_left_out_is_the_apis_own(spec: dict[str, Any], count: int) -> None:
+    """One; of a scale none."""
+    assert workload_of(item(spec), "apps/v1", "Deployment", PATH).replicas == count
+    scale = {"metadata": {}, "spec": {"replicas": None}}
+    assert workload_of_scale(item(), scale, "x.io/v1", "LlamaSet", PATH).replicas == 0
 
 
 def test_a_statefulset_is_ordered_from_where_it_starts() -> None:
@@ -83,3 +93,26 @@ def test_who_has_set_the_count_is_told() -> None:
     found["metadata"] = {**found["metadata"], **meta}
     assert workload_of(found, "apps/v1", "Deployment", PATH).setter == "keda"
     assert workload_of(item({}), "apps/v1", "Deployment", PATH).setter == ""
+
+
+SET = Controller("ReplicaSet", "iris-5d4f", "rs")
+
+
+@pytest.mark.parametrize(
+    ("kind", "controller", "own"),
+    [
+        ("Deployment", SET, True),
+        ("Deployment", Controller("ReplicaSet", "iris-canary-5d4f", "rs"), False),
+        ("Deployment", Controller("Job", "iris-5d4f", "j"), False),
+        ("Deployment", None, True),
+        ("StatefulSet", Controller("StatefulSet", "iris", "u"), True),
+        ("StatefulSet", Controller("StatefulSet", "iris", "another"), False),
+        ("StatefulSet", SET, False),
+        ("ReplicaSet", Controller("ReplicaSet", "iris", "u"), True),
+        ("LlamaSet", Controller("Job", "x", "j"), True),
+    ],
+)
+def test_what_another_controls_is_not_its_own(kind: str, controller: Controller | None, own: bool) -> None:
+    """Whatever the labels say. Of kinds that nobody knows the chain of owners is not known either."""
+    version = "x.io/v1" if kind == "LlamaSet" else "apps/v1"
+    assert workload_of(item(), version, kind, PATH).owns(controller) is own
