@@ -2,7 +2,7 @@
 
 A schedule is active while its last start is later than its last end. What lies between two changes is worked out once; each look only compares
 times. In a time zone's gap a start or end comes at its end (02:30 at 03:00), in a doubled hour the first time only, as cron does it; lines
-that name no hour follow the real hours.
+with `*` for the minute or the hour follow the real hours.
 
 The wall's clock may be set, unlike the one that decisions are told: every look is told both, and a difference that has changed is such a
 setting. It is believed at once, and `kpa` lets no count fall by it before a stable window has passed. Core; told by `target`.

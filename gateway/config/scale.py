@@ -106,7 +106,7 @@ class ScaleConfig(Section):
     target_burst_capacity: float = 211.0
     """Requests in a burst that must find room; -1: unlimited. Reported only: Tidegate is always in the path."""
     by: Owner = "tidegate"
-    """hpa: a HorizontalPodAutoscaler (or KEDA) sets the count from one pod on; Tidegate wakes from zero, and goes back there."""
+    """hpa: a HorizontalPodAutoscaler sets the count from one pod on; Tidegate wakes from zero, and goes back there."""
     pause: bool = False
     """true: the count stays as it is."""
     schedules: Annotated[tuple[ScheduleConfig, ...], _Lax] = ()
