@@ -218,7 +218,7 @@ class ScaleConfig(Section):
             scale_to_zero_grace_period=self.scale_to_zero_grace_period,
             scale_to_zero_pod_retention_period=self.scale_to_zero_pod_retention_period,
             target_burst_capacity=self.target_burst_capacity,
-            by=self.by,
+            by="tidegate" if runs_command else self.by,  # no HPA scales this machine's processes
             pause=self.pause,
             schedules=tuple(schedule.resolve() for schedule in self.schedules),
         )
