@@ -55,7 +55,8 @@ def _hands(hands: Hands, now: float) -> dict[str, Any] | None:
         "changes": hands.changes,
         "last": {"by": change.by, "from": change.before, "to": change.after, "at": _time(change.at)},
         "stands": hands.standing,
-        "contested_by": hands.contested(now) or None,
+        "contested_by": (contester := hands.contested(now)) or None,
+        "contested_until": _time(hands.contested_until) if contester else None,
     }
 
 

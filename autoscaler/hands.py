@@ -46,9 +46,9 @@ class Hands:
         "_known_of",
         "_recent",
         "_there",
-        "_until",
         "_written",
         "changes",
+        "contested_until",
         "last",
         "standing",
     )
@@ -66,7 +66,8 @@ class Hands:
         """What was to be written from here, of which nobody knows yet whether it was done."""
         self._recent: tuple[tuple[float, str], ...] = ()
         self._contester = ""
-        self._until = 0.0
+        self.contested_until = 0.0
+        """As things are; past or 0 when nobody contests it."""
         self._demand: int | None = None
         """What was last asked for: while a count stands, the same as when it was set."""
 
@@ -89,8 +90,9 @@ class Hands:
         self.standing = False
 
     def wrote(self, count: int) -> None:
-        """That was done."""
-        self._there, self._written = count, ()
+        """That was done. It may have been seen by now, and others may have come since."""
+        if count in self._written:
+            self._there, self._written = count, ()
 
     def look(self, count: int, setter: str, known_of: str, now: float) -> Change | None:
         """What is there, and who has set it ("" when nobody knows); the change, if it is another hand's.
@@ -129,7 +131,7 @@ class Hands:
         if contests:
             self._contester = by
         if contests or by == contester:
-            self._until = now + WITHIN
+            self.contested_until = now + WITHIN
         self.last = Change(before, after, by, now, contests)
         return self.last
 
@@ -146,7 +148,7 @@ class Hands:
 
     def contested(self, now: float) -> str:
         """By whom; empty when nobody does."""
-        return self._contester if now < self._until else ""
+        return self._contester if now < self.contested_until else ""
 
     def _unseen(self, there: int) -> bool:
         """Set by somebody since the last look, which will tell by whom."""

@@ -66,6 +66,18 @@ def test_a_write_whose_fate_was_unknown_is_ones_own() -> None:
     assert [hands.look(count, "", OBJECT, 4.0) for count in (5, 6)] == [None, None]
 
 
+def test_an_answer_that_comes_late_undoes_no_news() -> None:
+    """The write was seen, and another hand has come since: that is known once, and stands."""
+    hands = Hands()
+    hands.look(3, "", OBJECT, 0.0)
+    hands.writing(5)
+    assert hands.look(5, OURS, OBJECT, 2.0) is None
+    assert hands.look(6, "kubectl", OBJECT, 4.0) == Change(5, 6, "kubectl", 4.0)
+    hands.wrote(5)
+    assert hands.look(6, "kubectl", OBJECT, 6.0) is None
+    assert (hands.changes, hands.aim(6, 5, 6.0, waiting=False)) == (1, 6)
+
+
 def test_another_hands_count_stands_until_the_demand_changes() -> None:
     """Neither the next tick nor a hold that wants what is there moves it; another demand does."""
     stage = Stage()
@@ -150,7 +162,7 @@ def test_three_changes_by_one_hand_contest_the_target() -> None:
     assert str(stage.hands.last) == (
         "hpa has set the count from 5 to 1: it contests the count, and nothing is set any more"
     )
-    assert stage.hands.contested(stage.now) == "hpa"
+    assert (stage.hands.contested(stage.now), stage.hands.contested_until) == ("hpa", stage.now + WITHIN)
     writes = len(stage.writes)
     stage.demand = 50
     stage.set_by("hpa", 2)
