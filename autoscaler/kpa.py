@@ -42,8 +42,9 @@ Rule = Literal[
     "idle",
     "by_hpa",
     "paused",
+    "fixed",
 ]
-"""What had the last word in a Decision."""
+"""What had the last word in a Decision. `fixed` is said by `target`, of what others scale."""
 
 
 # Reading, Observed and Decision are made for every decision and never changed. They are not frozen, since that would cost 5 us of the 20 that

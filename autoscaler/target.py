@@ -202,7 +202,7 @@ class Target:
         last = self.decision
         self._state, decision = decide(self.spec, state, observed, now)
         if there.fixed:
-            decision = replace(decision, words=(f"fixed at {there.replicas} pods; ", *decision.words))
+            decision = _of_others(decision, there.replicas)
         self.decision = decision
         self.decisions += 1
         self.hands.decided(decision.demand)
@@ -212,7 +212,7 @@ class Target:
             self.history.append(decision)
             del self.history[:-HISTORY]
         before = there.replicas if last is None else last.desired
-        if decision.desired != before:
+        if decision.desired != before and not there.fixed:
             logger.info("%s: %d -> %d pods: %s", self.name, before, decision.desired, decision.reason)
 
     def retire(self) -> asyncio.Future[bool]:
@@ -319,6 +319,13 @@ class Target:
         failing += f", {self.waiting_for}" if self.waiting_for else ""
         removed = ", removed" if self.removed_at is not None else ""
         return f"<Target {self.name} wish={self.wish}{draining}{removed}{failing}>"
+
+
+def _of_others(decision: Decision, replicas: int) -> Decision:
+    """There shall be as many as there are: what would be wanted is only told."""
+    pods = f"{replicas} pod{'' if replicas == 1 else 's'}"
+    words = (f"others scale it: {pods}; {decision.desired} would be wanted: ", *decision.words)
+    return replace(decision, desired=replicas, rule="fixed", words=words)
 
 
 def _ready(there: TargetState) -> int:

@@ -191,7 +191,7 @@ class Exchange(Inspecting):
         if client is not None and self._responded:
             client.reset()
         elif client is not None:
-            head, body = problem(error, self._head.request_id or b"")
+            head, body = problem(error, self._head.request_id or b"", details=self._gateway.details)
             client.respond(head, body, [], self._extra(), ended=True)
 
     # -- the breaker's side

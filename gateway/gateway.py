@@ -56,6 +56,8 @@ class Gateway:
         self.head_limits = HeadLimits()
         self.head_timeout = 10.0
         """Seconds from a connection's or a request's first moment to its head's last byte."""
+        self.details = True
+        """Clients are told the details of what went wrong behind us."""
         self.unrouted = Traffic("", "")
         """Requests that met no Route."""
         self.forwarding = ForwardedPolicy()

@@ -92,6 +92,7 @@ class ClusterTargets:
         self._services.pop(name, None)
         known = self._scaled.pop(name, None)
         if known is not None and self._disclaim(name, known.thing):
+            self._tell_farewell(name, known.thing)
             # Its pods are found out now, before the discovery forgets them.
             task = asyncio.get_running_loop().create_task(_unmark(name, known.scaler.leave()))
             self._leaving[task] = known.thing
@@ -125,6 +126,12 @@ class ClusterTargets:
         if not names:
             del self._claims[thing]
         return not names
+
+    def _tell_farewell(self, name: str, thing: ScaleTarget) -> None:
+        """Its pods stay, which nobody would guess from what becomes of local ones."""
+        view = self._discovery.view(name)
+        count = f" at {view.workload.replicas}" if view and view.workload else ""
+        logger.info("%s is no longer scaled: %s stays%s", name, thing.named(thing.namespace or ""), count)
 
     def _obstacle(self, name: str, thing: ScaleTarget) -> str:
         """Why nothing may be done to an object for this Backend yet."""

@@ -207,7 +207,16 @@ def _tree(path: Path, content: bytes) -> _Tree:
         raise _unreadable(
             path, f"must be a mapping with keys such as `routes`, got {show(root.plain())}", root.line
         )
+    if {"apiVersion", "kind"} <= root.value.keys():
+        raise _unreadable(path, _manifest(root.plain().get("kind")))
     return _Tree(root, [Problem(str(path), line, where(at), text) for line, at, text in found])
+
+
+def _manifest(kind: object) -> str:
+    take_out = r"kubectl create --dry-run=client -f FILE -o jsonpath='{.data.tidegate\.yaml}' > tidegate.yaml"
+    if kind != "ConfigMap":
+        return f"is a manifest of Kubernetes (kind {kind}), no configuration of Tidegate's"
+    return f"is a manifest of Kubernetes (kind ConfigMap): check what stands in it under `data`, which {take_out} takes out"
 
 
 def _validate(root: Node) -> tuple[Document | None, list[Fault]]:

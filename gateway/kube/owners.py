@@ -61,6 +61,13 @@ class OwnerWatch:
         else:
             self._ask(self._find())
 
+    @property
+    def listed(self) -> bool:
+        """Whether the API server has said once what it is, or that it is not there."""
+        if self._watch is None or not self._watch.synced:
+            return False
+        return self.workload is not None or self._owner.target.name not in self._watch.items
+
     def missing(self) -> str:
         """Why there is no Workload, for people."""
         if self._problem:

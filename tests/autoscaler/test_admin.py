@@ -64,20 +64,22 @@ async def test_decisions_say_why(client: Client, controller: Controller) -> None
     controller.put("iris", SPEC, FixedScaler(1))
     told = (await decisions(client))["iris"]
     assert {key: told[key] for key in ("desired", "ready", "replicas", "draining", "panic")} == {
-        "desired": 2,
+        "desired": 1,
         "ready": 1,
         "replicas": 1,
         "draining": 0,
         "panic": True,
     }
-    assert told["reason"].startswith("fixed at 1 pods; panic: 3 in flight over 60 s want 2 at target 2")
+    assert told["reason"].startswith(
+        "others scale it: 1 pod; 2 would be wanted: panic: 3 in flight over 60 s want 2 at target 2"
+    )
     assert told["inputs"]["metrics"] == {
         "concurrency": {"target": 2.0, "stable": 3.0, "panic": 3.0, "missing": None}
     }
     assert told["inputs"]["in_flight"] == 3
     assert 0 <= told["age_seconds"] < 60
     assert datetime.fromisoformat(told["at"]).tzinfo is not None
-    assert [entry["desired"] for entry in told["history"]] == [2, 1]
+    assert [entry["desired"] for entry in told["history"]] == [1]
 
 
 async def test_every_backend_is_told(client: Client, controller: Controller) -> None:

@@ -36,7 +36,7 @@ async def test_each_target_has_its_rows() -> None:
     controller.put("iris", ScalingSpec(metrics=(replace(CONCURRENCY, target=2.0),)), FixedScaler(1))
     assert await lines(controller) == [
         "tidegate_autoscaler_leading 1",
-        'tidegate_autoscaler_desired_replicas{backend="iris"} 2',
+        'tidegate_autoscaler_desired_replicas{backend="iris"} 1',
         'tidegate_autoscaler_wanted_replicas{backend="iris"} 2',
         'tidegate_autoscaler_ready_replicas{backend="iris"} 1',
         'tidegate_autoscaler_observed{backend="iris",metric="concurrency",window="stable"} 3.0',

@@ -9,9 +9,10 @@ import pytest
 
 from autoscaler.collector import Collector
 from autoscaler.plan import Superseded
+from autoscaler.scalers import FixedScaler
 from autoscaler.spec import ScalingSpec
 from autoscaler.target import HISTORY, LONGEST_RETIREMENT, Target
-from gateway.endpoints import Feed
+from gateway.endpoints import EndpointInfo, Feed
 from gateway.stats import Beat, Stat
 from tests.simulated import SimulatedPods
 
@@ -340,3 +341,17 @@ async def test_stop_ends_the_worker() -> None:
     gone = stage.target.retire()
     await stage.target.stop()
     assert (stage.pods.at_once, await gone) == (0, False)
+
+
+async def test_what_others_scale_is_left_at_what_is_there(caplog: pytest.LogCaptureFixture) -> None:
+    """What would be wanted is told in the reason, and no change of it in the log."""
+    caplog.set_level(logging.INFO, "autoscaler")
+    stage, feed = Stage(), Feed("iris")
+    stage.target.scaler = FixedScaler(None, feed)
+    for count in (0, 1, 2):
+        feed.publish(EndpointInfo(f"{number}", "127.0.0.1", 80, ready=True) for number in range(count))
+        stage.want(5)
+        assert stage.target.decision is not None
+        assert (stage.target.decision.desired, stage.target.decision.rule) == (count, "fixed")
+    assert stage.target.decision.reason.startswith("others scale it: 2 pods; 5 would be wanted: no data yet")
+    assert not caplog.records

@@ -152,3 +152,16 @@ async def test_another_hands_count_is_told() -> None:
             "keda has set the count from 6 to 1: it contests the count, and nothing is set any more",
         ),
     ]
+
+
+async def test_a_back_off_that_grows_is_no_news() -> None:
+    """The kubelet doubles it each time; another image is news."""
+    written = Written()
+    for seconds in ("10s", "20s", "2m40s", "5m0s"):
+        written.events.warn(written.workload, "CannotStart", f"back-off {seconds} restarting model:1")
+    written.events.warn(written.workload, "CannotStart", "back-off 10s restarting model:2")
+    await settle()
+    assert [message for _, _, message in written.said] == [
+        "back-off 10s restarting model:1",
+        "back-off 10s restarting model:2",
+    ]

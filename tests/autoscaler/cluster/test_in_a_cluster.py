@@ -190,7 +190,7 @@ async def test_a_services_pods_are_only_looked_at(scene: Scene) -> None:
     target = {"service": "iris", "namespace": "models", "port": "http"}
     async with scene.started(scene.config(target, min=5)) as autoscaler:
         await eventually(lambda: scene.ready() == 2)
-        await eventually(lambda: "fixed at 2 pods" in autoscaler.decisions()["iris"][1])
+        await eventually(lambda: "others scale it: 2 pods" in autoscaler.decisions()["iris"][1])
         assert scene.replicas() == 2
 
 

@@ -259,6 +259,26 @@ def test_a_pod_without_a_node_tells_why() -> None:
     assert pod_of(item(status={"conditions": [bound]})).unschedulable is None
 
 
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        (
+            {"status": "False", "message": "containers with unready status: [c]"},
+            "containers with unready status: [c]",
+        ),
+        ({"status": "False", "reason": "ReadinessGatesNotReady"}, "ReadinessGatesNotReady"),
+    ],
+)
+def test_what_runs_without_getting_ready_says_why(condition: dict[str, str], told: str) -> None:
+    """In the kubelet's words; before its containers run they say nothing that is not known."""
+    state = {
+        "containerStatuses": [{"state": {"running": {}}}],
+        "conditions": [{"type": "Ready", **condition}],
+    }
+    assert pod_of(item(status=state)).unready == f"it runs, and its Ready condition is False: {told}"
+    assert pod_of(item(status={**state, "containerStatuses": [waiting("ContainerCreating")]})).unready is None
+
+
 def requesting(*requests: dict[str, str], **spec: Any) -> tuple[float | None, float | None]:
     containers = [{"name": "c", "resources": {"requests": one}} for one in requests]
     return pod_of(item(spec={"containers": containers, **spec})).requests
