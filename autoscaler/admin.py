@@ -14,8 +14,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from autoscaler.controller import Controller
+from autoscaler.hands import Hands
 from autoscaler.kpa import Decision
 from autoscaler.plan import TargetState, Unknown
+from autoscaler.schedules import Bounds
 from autoscaler.target import Target
 from gateway.metrics import CONTENT_TYPE_PLAIN_0_0_4, render
 from gateway.pages import send
@@ -29,6 +31,7 @@ def describe(target: Target, now: float) -> dict[str, Any]:
         **_there(target.view()),
         "removed": target.removed_at is not None,
         "error": target.error or None,
+        "hands": _hands(target.hands, now),
     }
     last = {} if target.decision is None else _decision(target.decision, now)
     history = [_decision(decision, now) for decision in reversed(target.history)]
@@ -37,9 +40,28 @@ def describe(target: Target, now: float) -> dict[str, Any]:
 
 def _there(there: TargetState | Unknown) -> dict[str, Any]:
     if isinstance(there, Unknown):
-        return {"replicas": None, "draining": None, "waiting_for": there.reason}
+        return {"replicas": None, "draining": None, "waiting_for": there.reason, "stuck": None}
     draining = sum(pod.draining for pod in there.pods)
-    return {"replicas": there.replicas, "draining": draining, "waiting_for": None}
+    known = {"replicas": there.replicas, "draining": draining, "waiting_for": None}
+    return known | {"stuck": there.stuck or None}
+
+
+def _hands(hands: Hands, now: float) -> dict[str, Any] | None:
+    """What others have done to the count; None while nobody has."""
+    change = hands.last
+    if change is None:
+        return None
+    return {
+        "changes": hands.changes,
+        "last": {"by": change.by, "from": change.before, "to": change.after, "at": _time(change.at)},
+        "stands": hands.standing,
+        "contested_by": (contester := hands.contested(now)) or None,
+        "contested_until": _time(hands.contested_until) if contester else None,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _decision(decision: Decision, now: float) -> dict[str, Any]:
@@ -50,7 +72,7 @@ def _decision(decision: Decision, now: float) -> dict[str, Any]:
         "reason": decision.reason,
         "panic": decision.panic,
         "excess_burst_capacity": decision.excess_burst_capacity,
-        "at": datetime.fromtimestamp(decision.at, UTC).isoformat(timespec="milliseconds"),
+        "at": _time(decision.at),
         "age_seconds": round(now - decision.at, 3),
         "inputs": _inputs(decision),
     }
@@ -68,7 +90,14 @@ def _inputs(decision: Decision) -> dict[str, Any]:
         for metric, reading in zip(decision.metrics, observed.readings, strict=True)
     }
     known = {key: getattr(observed, key) for key in ("ready", "replicas", "in_flight", "waiting")}
-    return {"metrics": metrics, **known, "missing": observed.absence or None}
+    clock = observed.scheduled
+    schedule = None if clock is None else _schedule(clock)
+    return {"metrics": metrics, **known, "missing": observed.absence or None, "schedule": schedule}
+
+
+def _schedule(clock: Bounds) -> dict[str, Any]:
+    until = None if clock.until is None else _time(clock.until)
+    return {"min": clock.floor, "replicas": clock.fixed, "active": clock.words or None, "next_change": until}
 
 
 class _Pages:

@@ -6,6 +6,7 @@ through to the gateway that handed in a beat.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from autoscaler.collector import Collector
@@ -25,15 +26,20 @@ class Controller:
     """Keeps every target at the count that its demand asks for."""
 
     def __init__(
-        self, collector: Collector, clock: Callable[[], float], leads: Callable[[], bool] = lambda: True
+        self,
+        collector: Collector,
+        clock: Callable[[], float],
+        leads: Callable[[], bool] = lambda: True,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """`clock` tells seconds since the epoch and never jumps: a wall clock read once, carried on by the monotonic one.
 
-        `leads`: whether this autoscaler is the one that acts.
+        `leads`: whether this autoscaler is the one that acts. `wall`: the clock that schedules follow, which may be set.
         """
         self.collector = collector
         self.clock = clock
         self.leads = leads
+        self._wall = wall
         self.targets: dict[str, Target] = {}
         self._ticker: asyncio.Task[None] | None = None
 
@@ -52,10 +58,11 @@ class Controller:
         target = self.targets.get(name)
         if target is None:
             target = self.targets[name] = Target(
-                name, spec, scaler, self.collector, self.clock, leads=self.leads
+                name, spec, scaler, self.collector, self.clock, leads=self.leads, wall=self._wall
             )
         target.revive()
-        target.spec, target.scaler, target.listener = spec, scaler, listener
+        target.configure(spec)
+        target.scaler, target.listener = scaler, listener
         self._decide(target)
 
     def retire(self, name: str) -> asyncio.Future[bool]:

@@ -68,6 +68,8 @@ class AutoscalerCollector(Collector):
         yield Family("tidegate_autoscaler_target", text, "gauge", ("backend", "metric"), self._aims)
         yield decided("panic", "1 while a burst holds the count up.", lambda decision: int(decision.panic))
         yield each("decisions", "Decisions made.", "counter", lambda target: target.decisions)
+        text = "Counts that another hand has set."
+        yield each("foreign_changes", text, "counter", lambda target: target.hands.changes)
         yield each(
             "scaling_errors", "Attempts to scale that failed.", "counter", lambda target: target.errors
         )

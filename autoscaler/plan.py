@@ -47,6 +47,12 @@ class TargetState:
     """Nobody can change the count; it is decided on for show."""
     ordered: bool = False
     """A lowered count costs the highest ordinals, whatever is asked for."""
+    setter: str | None = None
+    """Who has set the count, "" when nobody knows; None: nobody else can."""
+    known_of: str = ""
+    """Of which object, as which leader: where that is another, a count that is another means nothing."""
+    stuck: str = ""
+    """Why it cannot even make the pods that it shall have, as with a quota."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,15 @@ is decided. `controller` says when to decide and to act.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from autoscaler.collector import Collector
+from autoscaler.hands import Change, Hands
 from autoscaler.kpa import Decision, State, decide
 from autoscaler.plan import Plan, PodState, Scaler, Superseded, TargetState, Unknown, plan, settled
+from autoscaler.schedules import Schedules
 from autoscaler.spec import ScalingSpec
 
 logger = logging.getLogger(__name__)
@@ -43,13 +46,16 @@ class Target:
         clock: Callable[[], float],
         *,
         leads: Callable[[], bool] = lambda: True,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        """`wall` is the clock that schedules follow, which may be set at any time."""
         self.name = name
         self.spec = spec
         self.scaler = scaler
         self._collector = collector
         self._clock = clock
         self._leads = leads
+        self._wall = wall
 
         self.decision: Decision | None = None
         """The last one."""
@@ -63,6 +69,8 @@ class Target:
         self.listener: Callable[[Decision], object] | None = None
         """Told of each decision as it is made, before it is acted on."""
         self._state: State | None = None
+        self.schedules: Schedules | None = None
+        self.hands = Hands()
 
         self.errors = 0
         self.error = ""
@@ -116,22 +124,59 @@ class Target:
 
     # -- deciding
 
+    def configure(self, spec: ScalingSpec) -> None:
+        """Scale like this from now on."""
+        if spec != self.spec:
+            self.hands.forgive()
+        self.spec = spec
+
     def decide(self) -> None:
         """Decide anew, and act when that asks for it."""
         there = self.scaler.observe()
         if isinstance(there, Unknown):
+            self.hands.forget()
             self._wait_for(there.reason)
             return
         if self.waiting_for:
             self._wait_for("")
         if self.removed_at is not None:
             self.act()
-        elif settled(there, self._decide(there).desired):
+            return
+        self._decide(there, self._look(there))
+        if settled(there, self._aim(there)):
             self._marked.clear()
         else:
             view = self.view()
-            if not isinstance(view, Unknown) and plan(view, self.wish or 0) != _NOTHING:
+            if not isinstance(view, Unknown) and plan(view, self._aim(view)) != _NOTHING:
                 self.act()
+
+    def _look(self, there: TargetState) -> Change | None:
+        """Whether another hand has set the count. Only who leads can tell: the leader's writes are no other hand's."""
+        if there.setter is None:
+            return None
+        if self.spec.by == "hpa" or not self._leads():
+            self.hands.forget()
+        change = self.hands.look(there.replicas, there.setter, there.known_of, self._clock())
+        if change is not None:
+            advice = (
+                ": say `by: hpa` for an autoscaler, or have one of both let go" if change.contests else ""
+            )
+            level = logging.WARNING if change.contests else logging.INFO
+            logger.log(level, "%s: %s%s", self.name, change, advice)
+        return change
+
+    def _aim(self, there: TargetState) -> int:
+        """The count to go for from what is there now, which may be another than what was decided on."""
+        decision, desired = self.decision, self.wish or 0
+        if decision is None or self.removed_at is not None:
+            return desired
+        if self.spec.pause or (self.spec.by == "hpa" and desired and there.replicas):
+            return there.replicas
+        if self.spec.by == "hpa" or there.setter is None:
+            return desired
+        seen = decision.observed
+        waiting = bool(seen.waiting and not seen.ready)
+        return self.hands.aim(there.replicas, desired, self._clock(), waiting=waiting)
 
     def _wait_for(self, reason: str) -> None:
         """Said when it has held for a while: at the start nothing is known for a moment."""
@@ -143,10 +188,15 @@ class Target:
             logger.warning("%s: %s; until then nothing is decided", self.name, reason)
             self._waiting_said = True
 
-    def _decide(self, there: TargetState) -> Decision:
+    def _decide(self, there: TargetState, change: Change | None) -> None:
         now = self._clock()
         ready = _ready(there)
         observed = self._collector.observe(self.name, ready=ready, replicas=there.replicas, now=now)
+        observed.changed = change
+        if self.spec.schedules:
+            if self.schedules is None or self.schedules.schedules != self.spec.schedules:
+                self.schedules = Schedules(self.spec.schedules)
+            observed.scheduled = self.schedules.bounds(self._wall(), now)
         # What nobody can take away need not be held by a panic, which would be hard to read in the reason.
         state = self._state or State.initial(self.spec, 0 if there.fixed else ready, now)
         last = self.decision
@@ -155,6 +205,7 @@ class Target:
             decision = _of_others(decision, there.replicas)
         self.decision = decision
         self.decisions += 1
+        self.hands.decided(decision.demand)
         if self.listener is not None:
             self.listener(decision)
         if last is None or (decision.desired, decision.rule) != (last.desired, last.rule):
@@ -163,7 +214,6 @@ class Target:
         before = there.replicas if last is None else last.desired
         if decision.desired != before and not there.fixed:
             logger.info("%s: %d -> %d pods: %s", self.name, before, decision.desired, decision.reason)
-        return decision
 
     def retire(self) -> asyncio.Future[bool]:
         """Drain and scale to zero, whatever the demand.
@@ -243,7 +293,7 @@ class Target:
             view = self.view()
             if not marked or self.wish is None or isinstance(view, Unknown):
                 break
-            steps = plan(view, self.wish)
+            steps = plan(view, self._aim(view))
             marked = bool(steps.drain)
             if steps.undrain:
                 await scaler.undrain(steps.undrain)
@@ -254,7 +304,9 @@ class Target:
             if self.scaler is not scaler:
                 raise Superseded("the configuration names another target now")
             if steps.replicas is not None:
+                self.hands.writing(steps.replicas)
                 await scaler.scale(steps.replicas, steps.remove)
+                self.hands.wrote(steps.replicas)
         there = self.scaler.observe()
         empty = not isinstance(there, Unknown) and not there.replicas and not there.pods
         if self._gone is not None and empty:

@@ -23,6 +23,7 @@ from gateway.errors import (
     Reason,
 )
 from gateway.stats import BackendStats, Traffic
+from gateway.timers import Stopwatch
 
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
@@ -64,6 +65,8 @@ class Limits:
     activation_timeout: float = 300.0
     hold: bool = False
     """A request whose client left keeps its slot until the pod has answered."""
+    paused: bool = False
+    """Nobody starts pods; said to whoever has waited too long."""
 
 
 @dataclass
@@ -76,23 +79,6 @@ class Verdict:
     """For good."""
     renewed: list[Endpoint] = field(default_factory=list)
     """What their connections are held to has changed."""
-
-
-class Stopwatch:
-    """Seconds during which something was so."""
-
-    __slots__ = ("_since", "_total")
-
-    def __init__(self) -> None:
-        self._total = 0.0
-        self._since: float | None = None
-
-    def set(self, *, running: bool, now: float) -> None:
-        self._total = self.read(now)
-        self._since = now if running else None
-
-    def read(self, now: float) -> float:
-        return self._total if self._since is None else self._total + now - self._since
 
 
 class Backend:
@@ -337,8 +323,9 @@ class Backend:
             return None
         if waiter.avoid:
             return self._unconnected(waiter, now)
-        why = f": {self.activator.pending}" if self.activator.pending else ""
-        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s{why}"
+        why = self.activator.pending or ("its scaling is paused" if limits.paused else "")
+        because = f": {why}" if why else ""
+        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s{because}"
         return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
 
     def _unconnected(self, waiter: Waiter, now: float) -> GatewayError:

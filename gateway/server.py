@@ -363,7 +363,6 @@ class Server:
         return self.wanted()
 
     def _registry(self) -> CollectorRegistry:
-        registry = CollectorRegistry()
         sources = Sources(
             backends=self.gateway.backends,
             unrouted=self.gateway.unrouted,
@@ -375,9 +374,9 @@ class Server:
             tls=self.status.tls,
             version=self.status.version,
         )
-        registry.register(GatewayCollector(sources))
-        self.registry = registry
-        return registry
+        self.registry = CollectorRegistry()
+        self.registry.register(GatewayCollector(sources))
+        return self.registry
 
     def __repr__(self) -> str:
         return f"<Server {self.role} {self.gateway!r}>"
@@ -390,4 +389,5 @@ def limits_of(config: BackendConfig) -> Limits:
         queue_timeout=config.queue.timeout,
         activation_timeout=config.activation_timeout,
         hold=config.cancel == "hold",
+        paused=config.scale.pause,
     )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 
+from autoscaler.hands import OURS
 from autoscaler.plan import PodState, TargetState, Unknown
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.beats import BeatMaker
@@ -23,6 +24,8 @@ class SimulatedPods:
         self.log: list[str] = []
         self.broken: Exception | None = None
         """Raised by every call while set."""
+        self.setter: str | None = None
+        """Who has set the count last; None: nobody else can."""
         self.unknown = ""
         """Why nothing is known; empty: something is."""
         self.gate = asyncio.Event()
@@ -39,7 +42,14 @@ class SimulatedPods:
     def observe(self) -> TargetState | Unknown:
         if self.unknown:
             return Unknown(self.unknown)
-        return TargetState(self.replicas, tuple(self.pods.values()))
+        return TargetState(self.replicas, tuple(self.pods.values()), setter=self.setter)
+
+    def set_by(self, who: str, replicas: int) -> None:
+        """Another hand sets the count, and the newest pods go."""
+        self.setter, self.replicas = who, replicas
+        for uid in list(self.pods)[replicas:]:
+            del self.pods[uid]
+        self._fill()
 
     async def drain(self, uids: Collection[str]) -> None:
         await self._call(f"drain {' '.join(uids)}")
@@ -54,7 +64,12 @@ class SimulatedPods:
         for uid in remove:
             del self.pods[uid]
         self.replicas = replicas
-        while len(self.pods) < replicas:
+        if self.setter is not None:
+            self.setter = OURS
+        self._fill()
+
+    def _fill(self) -> None:
+        while len(self.pods) < self.replicas:
             self._begin()
         self._publish()
 

@@ -11,6 +11,7 @@ import time
 from typing import Any, Literal
 
 from autoscaler.cluster.lease import Lease
+from autoscaler.hands import Change
 from gateway.kube.client import Cluster, ClusterError
 from gateway.kube.objects import rfc3339
 from gateway.kube.workloads import Workload
@@ -44,6 +45,11 @@ class Events:
         """A count was set."""
         name = "ScaledUp" if after > before else "ScaledDown"
         self._begin(workload, "Normal", name, f"from {before} to {after}: {reason}")
+
+    def changed(self, workload: Workload, change: Change) -> None:
+        """Another hand has set the count."""
+        kind: Literal["Normal", "Warning"] = "Warning" if change.contests else "Normal"
+        self._begin(workload, kind, "ReplicasChanged", str(change))
 
     def warn(
         self, workload: Workload, reason: Literal["CannotStart", "ActivationTimeout"], message: str

@@ -16,10 +16,11 @@ from typing import Any
 
 from autoscaler.cluster.events import Events
 from autoscaler.cluster.lease import Lease
+from autoscaler.hands import OURS
 from autoscaler.plan import PodState, Superseded, TargetState, Unknown
 from gateway.kube.client import ApiError, Cluster
 from gateway.kube.discovery import View
-from gateway.kube.objects import rfc3339
+from gateway.kube.objects import rfc3339, setter_of
 from gateway.kube.pods import DELETION_COST, DRAINING, Pod
 from gateway.kube.workloads import Workload
 
@@ -42,13 +43,15 @@ class _Count:
     uid: str
     replicas: int
     version: str
+    setter: str
 
     @classmethod
-    def of(cls, item: Mapping[str, Any], workload: Workload) -> "_Count":
-        """Of a scale, or of an object that has its count in the same place."""
+    def of(cls, item: Mapping[str, Any], workload: Workload, setter: str | None = None) -> "_Count":
+        """Of a scale, or of an object that has its count in the same place. `setter`: who has just set it."""
         meta = item.get("metadata") or {}
         replicas = (item.get("spec") or {}).get("replicas", 0)
-        return cls(meta.get("uid") or workload.uid, replicas, meta.get("resourceVersion", ""))
+        uid, version = meta.get("uid") or workload.uid, meta.get("resourceVersion", "")
+        return cls(uid, replicas, version, setter_of(item) if setter is None else setter)
 
     def reached(self, workload: Workload) -> bool:
         """Whether a view is as new as this."""
@@ -101,7 +104,14 @@ class ClusterScaler:
         self._ours &= uids
         workload = view.workload
         pods = tuple(_state(pod, workload) for pod in self._staying(view.pods, workload))
-        return TargetState(self._count(workload), pods, ordered=workload.ordered)
+        return TargetState(
+            self._count(workload),
+            pods,
+            ordered=workload.ordered,
+            setter=workload.setter if self._written is None else self._written.setter,
+            known_of=f"{workload.uid} {self._lease.term}",
+            stuck=workload.failure or "",
+        )
 
     def _begin_term(self) -> None:
         """What was marked before another led may have been named by it."""
@@ -234,7 +244,7 @@ class ClusterScaler:
         for last in range(1 - _TRIES, 1):
             body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
             try:
-                return _Count.of(await self._patch(path, body), workload)
+                return _Count.of(await self._patch(path, body), workload, OURS)
             except ApiError as error:
                 if error.status != 409 or not last:
                     raise

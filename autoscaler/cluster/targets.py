@@ -74,6 +74,8 @@ class ClusterTargets:
         overdue = known.waking.overdue(decision.observed, decision.at)
         if view is None or view.workload is None:
             return
+        if decision.observed.changed is not None:
+            self._events.changed(view.workload, decision.observed.changed)
         if view.cannot_start:
             self._events.warn(view.workload, "CannotStart", view.cannot_start)
         elif overdue:

@@ -148,6 +148,9 @@ def _same_objects(document: Document) -> Iterator[Fault]:
 
 def warnings(document: Document) -> Iterator[Fault]:
     for name, backend in document.backends.items():
+        if backend.scale.by == "hpa" and not isinstance(backend.target.cluster, ScaleTarget):
+            text = "changes nothing: an HPA scales objects in a cluster, as `deployment` names one"
+            yield Fault(("backends", name, "scale", "by"), text)
         if backend.target.tls is not None and not backend.target.tls.verify:
             text = "its pods are not verified: whoever can answer at their addresses gets the requests"
             yield Fault(("backends", name, "target", "tls", "verify"), text)

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
@@ -17,7 +18,7 @@ from autoscaler.collector import Collector
 from autoscaler.controller import Controller
 from autoscaler.metrics import AutoscalerCollector
 from autoscaler.scalers import FixedScaler
-from autoscaler.spec import CONCURRENCY, ScalingSpec
+from autoscaler.spec import CONCURRENCY, ScalingSpec, ScheduleSpec
 from gateway.endpoints import Feed
 from gateway.stats import Beat, Stat
 from tests.simulated import SimulatedPods
@@ -124,3 +125,22 @@ async def test_what_is_not_known_is_said(client: Client, controller: Controller)
     told = (await decisions(client))["iris"]
     assert "reason" not in told
     assert (told["replicas"], told["ready"], told["waiting_for"]) == (None, 0, pods.unknown)
+
+
+async def test_what_others_and_the_clock_do_is_told(client: Client, controller: Controller) -> None:
+    """Who has set the count and whether that stands; which schedule holds, and until when."""
+    office = ScheduleSpec("0 0 1 1 *", "0 0 2 1 *", ZoneInfo("UTC"), floor=3)
+    controller.put("iris", replace(SPEC, schedules=(office,)), FixedScaler(1))
+    told = (await decisions(client))["iris"]
+    assert (told["hands"], told["stuck"]) == (None, None)
+    schedule = told["inputs"]["schedule"]
+    assert set(schedule) == {"min", "replicas", "active", "next_change"}
+    assert datetime.fromisoformat(schedule["next_change"]) > datetime.now(UTC)
+    pods = SimulatedPods(Feed("rose"))
+    pods.setter = ""
+    controller.put("rose", SPEC, pods)
+    pods.set_by("kubectl", 2)
+    controller.put("rose", SPEC, pods)
+    hands = (await decisions(client))["rose"]["hands"]
+    assert (hands["changes"], hands["stands"], hands["contested_by"]) == (1, True, None)
+    assert {key: hands["last"][key] for key in ("by", "from", "to")} == {"by": "kubectl", "from": 0, "to": 2}

@@ -44,6 +44,7 @@ async def test_each_target_has_its_rows() -> None:
         'tidegate_autoscaler_target{backend="iris",metric="concurrency"} 2.0',
         'tidegate_autoscaler_panic{backend="iris"} 1',
         'tidegate_autoscaler_decisions_total{backend="iris"} 2',
+        'tidegate_autoscaler_foreign_changes_total{backend="iris"} 0',
         'tidegate_autoscaler_scaling_errors_total{backend="iris"} 0',
     ]
 

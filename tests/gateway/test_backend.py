@@ -467,3 +467,17 @@ def test_who_waited_too_long_for_a_start_is_told_why_it_takes_long() -> None:
     [(_, error)] = backend.expire(6.0)
     assert error.reason.slug == "activation_timeout"
     assert error.detail.endswith("became ready in 6.0 s: pod a: 0/3 nodes are available: insufficient gpu")
+
+
+@pytest.mark.parametrize(
+    ("pending", "why"),
+    [(None, "its scaling is paused"), ("pod a: pulling", "pod a: pulling")],
+    ids=["nothing starts", "something does"],
+)
+def test_who_waits_in_vain_is_told_of_a_pause(pending: str | None, why: str) -> None:
+    """Unless there is a nearer reason."""
+    backend = backend_with(activation_timeout=10.0, paused=True)
+    backend.update(Endpoints(pending=pending), 0.0)
+    wait(backend, "w", 0.0)
+    ((_, error),) = backend.expire(10.0)
+    assert error.detail == f"no pod of backend iris became ready in 10.0 s: {why}"

@@ -86,6 +86,24 @@ async def test_a_broken_file_changes_nothing_and_is_reported_with_its_line(tmp_p
                 await asyncio.sleep(0.05)
 
 
+async def test_a_paused_backend_stays_at_zero_until_its_pause_ends(tmp_path: Path) -> None:
+    """One request waits in vain and is told of the pause; another is still waiting when the file is saved without it."""
+    paused = backend("--version", "v1", activation={"timeout": "1s"})
+    paused["scale"]["pause"] = True
+    alone = {**config(), "backends": {"iris-v1": paused}}
+    async with tidegate(tmp_path, alone, "--plain") as running:
+        async with running.session.post(running.url + PREDICT, json=BODY) as answer:
+            problem = await answer.json(content_type=None)
+        assert (answer.status, problem["reason"]) == (504, "activation_timeout")
+        assert problem["detail"].endswith("its scaling is paused")
+        assert children(running.process.pid) == []
+        running.path.write_text(running.path.read_text().replace('"1s"', '"60s"', 1))
+        await eventually(lambda: "took over" in running.log)
+        waiting = asyncio.create_task(predict(running))
+        running.path.write_text(running.path.read_text().replace('"pause": true', '"pause": false'))
+        assert (await waiting)[0] == 200
+
+
 async def test_a_killed_pod_is_replaced_and_no_get_fails(tmp_path: Path) -> None:
     """The only model process is killed under a load of GETs: each of them is answered 200 all the same."""
     async with tidegate(tmp_path, config(), "--plain") as running:
