@@ -94,6 +94,14 @@ class Target:
         return None if self.decision is None else self.decision.desired
 
     @property
+    def waking(self) -> bool:
+        """It was decided that there shall be pods for requests that wait while none is ready."""
+        if self.decision is None or self.removed_at is not None:
+            return False
+        seen = self.decision.observed
+        return seen.waiting > 0 and not seen.ready and self.decision.desired > 0
+
+    @property
     def ready(self) -> int:
         """Pods that a request may go to."""
         there = self.scaler.observe()
