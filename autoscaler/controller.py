@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable
 
+from autoscaler.coldstarts import ColdStart, ColdStarts
 from autoscaler.collector import Collector
 from autoscaler.kpa import TICK, Decision
-from autoscaler.plan import Scaler
+from autoscaler.plan import Milestones, Scaler
 from autoscaler.spec import ScalingSpec
 from autoscaler.target import Target
 from gateway.stats import Beat
@@ -41,6 +42,7 @@ class Controller:
         self.leads = leads
         self._wall = wall
         self.targets: dict[str, Target] = {}
+        self.starts = ColdStarts()
         self._ticker: asyncio.Task[None] | None = None
 
     def put(
@@ -76,6 +78,7 @@ class Controller:
     def drop(self, name: str) -> Target:
         """Control this target no longer; its pods stay as they are. The caller stops it."""
         self.collector.drop(name)
+        self.starts.drop(name)
         return self.targets.pop(name)
 
     def retry(self) -> None:
@@ -102,12 +105,20 @@ class Controller:
 
     def receive(self, beat: Beat, source: str = "") -> None:
         """Take in a gateway's beat, from the gateway at `source` (empty: the one in this process)."""
-        for name in self.collector.receive(beat, self.clock(), source):
+        now = self.clock()
+        self._note_starts(beat, now)
+        for name in self.collector.receive(beat, now, source):
             target = self.targets.get(name)
             if target is not None and beat.nudge:
                 self._decide(target)
             elif target is not None:
                 target.act()
+
+    def _note_starts(self, beat: Beat, now: float) -> None:
+        for name, stat in beat.stats.items():
+            if stat.started and name in self.targets:
+                for pod, (asked, ready, answered) in stat.started.items():
+                    self.starts.answered(name, ColdStart(pod, now - asked, now - ready, now - answered))
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,6 +128,7 @@ class Controller:
                 self._decide(target)
                 if index % _AT_ONCE == 0:
                     await asyncio.sleep(0)
+            self.starts.look(self._milestones, self.clock(), counts=self.leads())
             # On a grid, unless the loop was held for longer than a tick.
             due = max(due + TICK, loop.time())
             await asyncio.sleep(due - loop.time())
@@ -124,8 +136,14 @@ class Controller:
     def _decide(self, target: Target) -> None:
         try:
             target.decide()
+            if target.waking:
+                self.starts.decided(target.name, self.clock())
         except Exception:
             logger.exception("%s: no decision could be made", target.name)
+
+    def _milestones(self, backend: str, pod: str) -> Milestones | None:
+        target = self.targets.get(backend)
+        return None if target is None else target.scaler.milestones(pod)
 
     def __repr__(self) -> str:
         return f"<Controller of {len(self.targets)} targets>"

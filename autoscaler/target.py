@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from autoscaler.collector import Collector
+from autoscaler.explain import Explanation, Situation, explain
 from autoscaler.hands import Change, Hands
+from autoscaler.history import History
 from autoscaler.kpa import Decision, State, decide
 from autoscaler.plan import Plan, PodState, Scaler, Superseded, TargetState, Unknown, plan, settled
 from autoscaler.schedules import Schedules
@@ -22,7 +24,6 @@ from autoscaler.spec import ScalingSpec
 
 logger = logging.getLogger(__name__)
 
-HISTORY = 100
 FIRST_RETRY = 2.0
 LAST_RETRY = 30.0
 SAID_AFTER = 1.0
@@ -59,8 +60,7 @@ class Target:
 
         self.decision: Decision | None = None
         """The last one."""
-        self.history: list[Decision] = []
-        """Those that changed the count or the rule, oldest first. No deque: an empty one takes 0.7 KB, and most stay short."""
+        self.history = History()
         self.decisions = 0
         self.waiting_for = ""
         """What must be known before anything is decided; empty once it is."""
@@ -92,6 +92,14 @@ class Target:
         if self.removed_at is not None:
             return 0
         return None if self.decision is None else self.decision.desired
+
+    @property
+    def waking(self) -> bool:
+        """It was decided that there shall be pods for requests that wait while none is ready."""
+        if self.decision is None or self.removed_at is not None:
+            return False
+        seen = self.decision.observed
+        return seen.waiting > 0 and not seen.ready and self.decision.desired > 0
 
     @property
     def ready(self) -> int:
@@ -208,12 +216,27 @@ class Target:
         self.hands.decided(decision.demand)
         if self.listener is not None:
             self.listener(decision)
-        if last is None or (decision.desired, decision.rule) != (last.desired, last.rule):
-            self.history.append(decision)
-            del self.history[:-HISTORY]
         before = there.replicas if last is None else last.desired
+        self.history.note(decision, before)
         if decision.desired != before and not there.fixed:
             logger.info("%s: %d -> %d pods: %s", self.name, before, decision.desired, decision.reason)
+
+    def explain(self) -> Explanation:
+        """Why there are as many pods as there are, and what would change it."""
+        now, hands = self._clock(), self.hands
+        situation = Situation(
+            self.spec,
+            self.view(),
+            self.decision,
+            self._state,
+            now,
+            leads=self._leads(),
+            removed=self.removed_at is not None,
+            hand=hands.last if hands.standing else None,
+            contester=hands.contested(now),
+            error=self.error,
+        )
+        return explain(situation)
 
     def retire(self) -> asyncio.Future[bool]:
         """Drain and scale to zero, whatever the demand.

@@ -363,7 +363,7 @@ class Backend:
         return not self.breaker.available and not any(e.ready for e in self.endpoints.values())
 
     def _start_over(self, outcome: Outcome, now: float) -> None:
-        seconds = self.activator.over(now)
+        seconds = self.activator.over(now, ready=outcome == "ready")
         if seconds is None:
             return
         stats = self.stats

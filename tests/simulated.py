@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from autoscaler.hands import OURS
-from autoscaler.plan import PodState, TargetState, Unknown
+from autoscaler.plan import Milestones, PodState, TargetState, Unknown
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.beats import BeatMaker
 from gateway.breaker import Endpoint, Waiter
@@ -21,6 +21,8 @@ class SimulatedPods:
         self.start_seconds = start_seconds
         self.replicas = 0
         self.pods: dict[str, PodState] = {}
+        self.known: dict[str, Milestones] = {}
+        """What is said of how pods came up."""
         self.log: list[str] = []
         self.broken: Exception | None = None
         """Raised by every call while set."""
@@ -50,6 +52,9 @@ class SimulatedPods:
         for uid in list(self.pods)[replicas:]:
             del self.pods[uid]
         self._fill()
+
+    def milestones(self, uid: str) -> Milestones | None:
+        return self.known.get(uid)
 
     async def drain(self, uids: Collection[str]) -> None:
         await self._call(f"drain {' '.join(uids)}")

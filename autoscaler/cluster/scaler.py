@@ -16,11 +16,12 @@ from typing import Any
 
 from autoscaler.cluster.events import Events
 from autoscaler.cluster.lease import Lease
+from autoscaler.cluster.pulls import Pulls
 from autoscaler.hands import OURS
-from autoscaler.plan import PodState, Superseded, TargetState, Unknown
+from autoscaler.plan import Milestones, PodState, Superseded, TargetState, Unknown
 from gateway.kube.client import ApiError, Cluster
 from gateway.kube.discovery import View
-from gateway.kube.objects import rfc3339, setter_of
+from gateway.kube.objects import epoch, rfc3339, setter_of
 from gateway.kube.pods import DELETION_COST, DRAINING, Pod
 from gateway.kube.workloads import Workload
 
@@ -71,6 +72,8 @@ class ClusterScaler:
         cluster: Cluster,
         lease: Lease,
         events: Events,
+        pulls: Pulls,
+        *,
         view: Callable[[], View | None],
         missing: Callable[[], str],
     ) -> None:
@@ -80,6 +83,7 @@ class ClusterScaler:
         self._cluster = cluster
         self._lease = lease
         self._events = events
+        self._pulls = pulls
         self._view = view
         self._missing = missing
         self._written: _Count | None = None
@@ -112,6 +116,16 @@ class ClusterScaler:
             known_of=f"{workload.uid} {self._lease.term}",
             stuck=workload.failure or "",
         )
+
+    def milestones(self, uid: str) -> Milestones | None:
+        pod = next(iter(self._pods((uid,))), None)
+        if pod is None:
+            return None
+        now = time.time()
+        scheduled, initialized, started = (now - epoch(at) if at else None for at in pod.times)
+        pulled = self._pulls.of(pod)
+        since = None if pulled is None else now - pulled
+        return Milestones(now - pod.created, scheduled, initialized, since, started)
 
     def _begin_term(self) -> None:
         """What was marked before another led may have been named by it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoscaler.cluster.events import Events
 from autoscaler.cluster.lease import Lease
+from autoscaler.cluster.pulls import Pulls
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.waking import Waking
 from autoscaler.kpa import Decision
@@ -47,6 +48,7 @@ class ClusterTargets:
         self._discovery = discovery
         self._lease = lease
         self._events = Events(discovery.cluster, lease)
+        self._pulls = Pulls(discovery.cluster, lease)
         self._scaled: dict[str, _Scaled] = {}
         self._claims: dict[ScaleTarget, list[str]] = {}
         """Which Backends name an object; the first has it."""
@@ -103,6 +105,7 @@ class ClusterTargets:
         """Write nothing more; what is known of the cluster goes on being known."""
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._events.stop()
+        await self._pulls.stop()
 
     def _follow(self, name: str, target: ScaleTarget, timeout: float) -> _Scaled:
         discovery = self._discovery
@@ -115,7 +118,9 @@ class ClusterTargets:
         def missing() -> str:
             return self._obstacle(name, thing) or discovery.missing(name)
 
-        scaler = ClusterScaler(discovery.cluster, self._lease, self._events, view, missing)
+        scaler = ClusterScaler(
+            discovery.cluster, self._lease, self._events, self._pulls, view=view, missing=missing
+        )
         self._claims.setdefault(thing, []).append(name)
         return _Scaled(name, target, thing, scaler, Waking(timeout))
 

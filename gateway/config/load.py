@@ -55,6 +55,11 @@ class Overrides:
         return parsed
 
 
+def _reachable(listening: Address) -> Address:
+    """From this machine."""
+    return Address("127.0.0.1", listening.port) if listening.host in ("", "0.0.0.0", "::") else listening
+
+
 class Config(Document):
     """A Document that was read, checked, and placed."""
 
@@ -82,11 +87,13 @@ class Config(Document):
     @property
     def gateway_urls(self) -> tuple[Address, ...]:
         """The gateways that the autoscaler listens to; this file's own admin unless some are named."""
-        own = Address(
-            "127.0.0.1" if self.admin.host in ("", "0.0.0.0", "::") else self.admin.host, self.admin.port
-        )
         named = self.autoscaler.gateways
-        return () if isinstance(named, GatewayService) else named or (own,)
+        return () if isinstance(named, GatewayService) else named or (_reachable(self.admin),)
+
+    @property
+    def decision_urls(self) -> tuple[str, ...]:
+        """Where to ask for decisions: an autoscaler on its own, or `up`."""
+        return _reachable(self.autoscaler.admin).url, _reachable(self.admin).url
 
     @property
     def gateway_service(self) -> ServiceTarget | None:

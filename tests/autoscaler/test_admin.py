@@ -79,7 +79,13 @@ async def test_decisions_say_why(client: Client, controller: Controller) -> None
     assert told["inputs"]["in_flight"] == 3
     assert 0 <= told["age_seconds"] < 60
     assert datetime.fromisoformat(told["at"]).tzinfo is not None
-    assert [entry["desired"] for entry in told["history"]] == [1]
+    assert [(entry["from"], entry["desired"], entry["metric"]) for entry in told["history"]] == [
+        (1, 1, "concurrency"),
+        (1, 1, ""),
+    ]
+    assert told["history"][0]["inputs"] == {k: v for k, v in told["inputs"].items() if k != "schedule"}
+    assert told["why"] == f"1 pod: {told['reason']}"
+    assert told["would_change"] == "nothing here: others run these pods"
 
 
 async def test_every_backend_is_told(client: Client, controller: Controller) -> None:
@@ -88,6 +94,35 @@ async def test_every_backend_is_told(client: Client, controller: Controller) -> 
     for name in ("iris", 'ro"se', "lily"):
         controller.put(name, SPEC, FixedScaler(1))
     assert list(await decisions(client)) == ["iris", 'ro"se', "lily"]
+
+
+async def test_one_backend_can_be_asked_for(client: Client, controller: Controller) -> None:
+    """And the answer has no other."""
+    for name in ("iris", "lily"):
+        controller.put(name, SPEC, FixedScaler(1))
+    async with client.get("/v1/decisions?backend=lily") as answer:
+        assert list((await answer.json())["backends"]) == ["lily"]
+
+
+async def test_a_backend_that_is_not_there_is_told_with_names_near_it(
+    client: Client, controller: Controller
+) -> None:
+    """404, in JSON, for people and for the command line."""
+    controller.put("iris", SPEC, FixedScaler(1))
+    async with client.get("/v1/decisions?backend=irsi") as answer:
+        assert (answer.status, await answer.json()) == (
+            404,
+            {"error": 'there is no backend "irsi"', "near": ["iris"]},
+        )
+
+
+async def test_the_last_cold_start_is_told(client: Client, controller: Controller) -> None:
+    """By phase, as far as it is known."""
+    controller.put("iris", SPEC, FixedScaler(1))
+    assert (await decisions(client))["iris"]["cold_start"] is None
+    controller.receive(Beat("gw-1", 1, 1.0, {"iris": Stat(started={"a": (4.0, 1.5, 1.0)})}))
+    told = (await decisions(client))["iris"]["cold_start"]
+    assert (told["pod"], told["seconds"], told["phases"]) == ("a", 3.0, {"ready": 2.5, "first_byte": 0.5})
 
 
 async def test_metrics_are_served_in_prometheus_text(client: Client, controller: Controller) -> None:

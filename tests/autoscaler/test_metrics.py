@@ -78,6 +78,20 @@ async def test_without_data_nothing_was_observed() -> None:
     assert repr(AutoscalerCollector(controller)) == "<AutoscalerCollector of 1 targets>"
 
 
+async def test_cold_starts_have_a_histogram_for_each_phase_that_is_known() -> None:
+    """In the order in which they come."""
+    controller = Controller(BeatCollector(), asyncio.get_running_loop().time)
+    controller.put("iris", ScalingSpec(), FixedScaler(1))
+    controller.receive(Beat("gw-1", 1, 1.0, {"iris": Stat(started={"a": (20.0, 11.5, 11.0)})}))
+    controller.starts.look(lambda *_: None, controller.clock(), counts=True)
+    name = "tidegate_cold_start_phase_seconds"
+    found = [line for line in await lines(controller) if line.startswith(f"{name}_sum")]
+    assert found == [
+        f'{name}_sum{{backend="iris",phase="ready"}} 8.5',
+        f'{name}_sum{{backend="iris",phase="first_byte"}} 0.5',
+    ]
+
+
 async def test_each_metric_has_its_rows() -> None:
     """By its name; one without data has an aim all the same."""
     controller = Controller(BeatCollector(), asyncio.get_running_loop().time)

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.collector import Collector
+from autoscaler.history import MOST
 from autoscaler.plan import Superseded
 from autoscaler.scalers import FixedScaler
 from autoscaler.spec import ScalingSpec
-from autoscaler.target import HISTORY, LONGEST_RETIREMENT, Target
+from autoscaler.target import LONGEST_RETIREMENT, Target
 from gateway.endpoints import EndpointInfo, Feed
 from gateway.stats import Beat, Stat
 from tests.simulated import SimulatedPods
@@ -268,15 +269,17 @@ async def test_a_changed_wish_is_logged_once(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_history_keeps_changes_only_and_is_bounded() -> None:
-    """Equal decisions are counted, not kept; of the changed ones the last hundred."""
+    """Equal decisions are counted, not kept; of the changed ones the last few."""
     stage = Stage()
     for _ in range(5):
         stage.want(1)
     assert (stage.target.decisions, len(stage.target.history)) == (5, 1)
-    for index in range(2 * HISTORY):
+    for index in range(2 * MOST):
         stage.want(2 + index % 2)
-    assert len(stage.target.history) == HISTORY
-    assert stage.target.history[-1] is stage.target.decision
+    kept = list(stage.target.history)
+    assert len(kept) == MOST
+    assert stage.target.decision is not None
+    assert (kept[-1].before, kept[-1].desired, kept[-1].at) == (2, 3, stage.target.decision.at)
 
 
 async def test_a_removed_target_drains_whatever_the_demand() -> None:

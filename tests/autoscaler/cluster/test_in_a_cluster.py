@@ -132,6 +132,22 @@ def _annotations(pod: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def pulled(pod: dict[str, Any]) -> dict[str, Any]:
+    """The Event that a kubelet writes about it."""
+    meta = pod["metadata"]
+    named = {key: meta[key] for key in ("name", "namespace", "uid")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta['name']}.1", "namespace": meta["namespace"]},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", **named, "fieldPath": "spec.containers{c}"},
+        "type": "Normal",
+        "reason": "Pulled",
+        "message": "Successfully pulled image",
+        "lastTimestamp": meta["creationTimestamp"],
+    }
+
+
 @pytest.fixture
 def scene(api: ApiServer, tmp_path: Path) -> Scene:
     return Scene(api, tmp_path)
@@ -150,6 +166,32 @@ async def test_a_nudge_wakes_a_deployment_from_zero(scene: Scene) -> None:
         await eventually(
             lambda: scene.events() == [("ScaledUp", "from 0 to 1: 2 queued and no pod ready: waking with 1")]
         )
+
+
+async def test_a_cold_start_is_told_by_phase(scene: Scene) -> None:
+    """The pod's own steps, and its image's pull, which only an Event tells."""
+    await scene.api.apply(deployment("iris", 0))
+    async with scene.started(scene.config(IRIS)) as autoscaler:
+        await eventually(autoscaler.controller.leads)
+        await eventually(lambda: "iris" in autoscaler.decisions())
+        scene.nudge()
+        await eventually(lambda: scene.ready() == 1)
+        [pod] = scene.pods()
+        await scene.api.apply(pulled(pod))
+        uid = pod["metadata"]["uid"]
+        starts = autoscaler.controller.starts
+        autoscaler.receive(Beat("gw-1", 10**6, 1.0, {"iris": Stat(started={uid: (9.0, 0.2, 0.1)})}))
+        await eventually(lambda: list(starts.seconds()))
+        assert (last := starts.last("iris")) is not None
+        assert set(last.phases()) == {
+            "decided",
+            "created",
+            "scheduled",
+            "pulled",
+            "started",
+            "ready",
+            "first_byte",
+        }
 
 
 async def test_pods_are_marked_then_the_count_falls(scene: Scene) -> None:

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.cluster.pulls import Pulls
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.hands import OURS
-from autoscaler.plan import PodState, Superseded, TargetState, Unknown
+from autoscaler.plan import Milestones, PodState, Superseded, TargetState, Unknown
 from gateway.kube.client import ApiError, Unreachable
+from gateway.kube.objects import epoch
 from tests.autoscaler.cluster.stage import PODS, Stage
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -33,8 +35,9 @@ def scaler(stage: Stage, told: Told | None = None) -> ClusterScaler:
         stage.cluster,  # type: ignore[arg-type]
         stage.lease,  # type: ignore[arg-type]
         told or Told(),  # type: ignore[arg-type]
-        lambda: stage.view,
-        lambda: "deployment models/iris does not exist",
+        Pulls(stage.cluster, stage.lease),  # type: ignore[arg-type]
+        view=lambda: stage.view,
+        missing=lambda: "deployment models/iris does not exist",
     )
 
 
@@ -429,6 +432,23 @@ async def test_leaving_takes_marks_back() -> None:
     await leaving
     assert [DRAINING in stage.annotations(f"iris-{number}") for number in range(3)] == [False, False, True]
     assert stage.replicas == 2
+
+
+async def test_how_a_pod_came_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ages by the wall clock, which the cluster's times are of."""
+    stage = Stage(replicas=1)
+    stage.pod("iris-1")
+    item = stage.cluster.objects[f"{PODS}/iris-1"]
+    item["status"]["conditions"] = [
+        *item["status"].get("conditions", []),
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2030-01-01T00:00:02Z"},
+    ]
+    item["status"]["containerStatuses"] = [{"state": {"running": {"startedAt": "2030-01-01T00:00:05Z"}}}]
+    stage.see()
+    monkeypatch.setattr("time.time", lambda: epoch("2030-01-01T00:00:09Z"))
+    made = scaler(stage)
+    assert made.milestones("uid-iris-1") == Milestones(created=8.0, scheduled=7.0, started=4.0)
+    assert made.milestones("another") is None
 
 
 async def test_who_has_set_the_count_is_told() -> None:

@@ -259,6 +259,29 @@ def test_a_pod_without_a_node_tells_why() -> None:
     assert pod_of(item(status={"conditions": [bound]})).unschedulable is None
 
 
+def since(kind: str, at: str = "2026-01-01T00:00:01Z", status: str = "True") -> dict[str, Any]:
+    return {"type": kind, "status": status, "lastTransitionTime": at}
+
+
+def running(at: str | None) -> dict[str, Any]:
+    return {"state": {"running": {"startedAt": at}} if at else {"waiting": {}}}
+
+
+def test_a_pods_way_up_is_read() -> None:
+    """When it was scheduled, when its init containers had ended, and when the last of its containers ran."""
+    conditions = [since("PodScheduled", "T1"), since("Initialized", "T2")]
+    status = {"conditions": conditions, "containerStatuses": [running("T4"), running("T3")]}
+    assert pod_of(item(spec={"initContainers": [{}]}, status=status)).times == ("T1", "T2", "T4")
+    assert pod_of(item(status=status)).times == ("T1", "", "T4")
+
+
+def test_a_pod_on_its_way_up_has_not_got_there() -> None:
+    """What is not there yet is empty."""
+    conditions = [since("PodScheduled", status="False"), since("Initialized", status="False")]
+    status = {"conditions": conditions, "containerStatuses": [running("T"), running(None)]}
+    assert pod_of(item(spec={"initContainers": [{}]}, status=status)).times == ("", "", "")
+
+
 @pytest.mark.parametrize(
     ("condition", "told"),
     [
