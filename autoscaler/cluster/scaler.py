@@ -95,6 +95,8 @@ class ClusterScaler:
         self._term = 0
         self._sure_in = 0
         """The term of leadership in which the count is known for sure; 0: in none."""
+        self._asked = 0
+        """How often the count was asked for to be sure: what that finds is no change."""
 
     # -- observing
 
@@ -113,7 +115,7 @@ class ClusterScaler:
             pods,
             ordered=workload.ordered,
             setter=workload.setter if self._written is None else self._written.setter,
-            known_of=f"{workload.uid} {self._lease.term}",
+            known_of=f"{workload.uid} {self._lease.term} {self._asked}",
             stuck=workload.failure or "",
         )
 
@@ -215,6 +217,7 @@ class ClusterScaler:
         if self._sure_in != term:
             with self._steady():
                 self._written = await self._read(self._workload())
+                self._asked += 1
             self._sure_in = term
 
     # -- pods

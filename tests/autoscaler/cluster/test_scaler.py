@@ -74,7 +74,7 @@ async def test_what_is_there_is_what_the_view_says() -> None:
             PodState("uid-iris-2", ready=False, draining=False),
         ),
         setter="",
-        known_of="uid-iris 1",
+        known_of="uid-iris 1 0",
     )
     assert repr(scaler(stage)) == "<ClusterScaler deployment models/iris replicas=3>"
 
@@ -475,7 +475,19 @@ async def test_a_new_term_knows_the_count_as_another() -> None:
     assert known_of(made) != first
     stage.cluster.objects[stage.path]["metadata"]["uid"] = "uid-again"
     stage.see()
-    assert known_of(made) == "uid-again 2"
+    assert known_of(made) == "uid-again 2 0"
+
+
+async def test_what_a_new_leader_asks_for_is_found_and_no_change() -> None:
+    """The leader before it has lowered the count, which its view does not show yet."""
+    stage = three()
+    made = scaler(stage)
+    before = known_of(made)
+    stage.set_by_hand(2)
+    with pytest.raises(Superseded):
+        await made.drain(uids(2))
+    assert setter(made)[0] == 2
+    assert known_of(made) != before
 
 
 async def test_a_quota_is_told_with_what_is_there() -> None:
