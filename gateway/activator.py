@@ -13,15 +13,13 @@ Outcome = Literal["ready", "timeout", "cannot_start", "abandoned"]
 class Activator:
     """One Backend's way up from nothing ready."""
 
-    __slots__ = ("_asked_for", "began", "cannot_start", "pending")
+    __slots__ = ("_asked_for", "began", "cannot_start")
 
     def __init__(self) -> None:
         self.began: float | None = None
         """When the present start was first asked for; None while nobody waits for one."""
         self.cannot_start: str | None = None
         """Why the pods cannot start, in words for the person who called."""
-        self.pending: str | None = None
-        """Why they take long."""
         self._asked_for = 0
 
     def wanted(self, queued: int, now: float, *, starting: bool) -> bool:

@@ -2,8 +2,7 @@
 
 Every request enters once (`enter` or `wait`) and leaves once (`leave`, `give_up`, or in what `expire` and `update` return);
 between the two it is either in flight on an Endpoint or in the queue. Methods return who was granted or refused; the caller, at
-the edge, tells them. Two clocks make the deadlines fair: one runs while a pod is available and bounds the wait for a slot
-(`queue.timeout`), the other runs while none is and bounds the wait for a start (`activation.timeout`).
+the edge, tells them. `patience` says who has waited long enough, and who need not begin to.
 """
 
 from collections.abc import Iterator
@@ -12,16 +11,10 @@ from typing import Any
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
-from gateway.errors import (
-    ACTIVATION_TIMEOUT,
-    BACKEND_REMOVED,
-    CANNOT_START,
-    CONNECT_FAILED,
-    QUEUE_FULL,
-    QUEUE_TIMEOUT,
-    GatewayError,
-    Reason,
-)
+from gateway.errors import BACKEND_REMOVED, CANNOT_START, OVERLOADED, QUEUE_FULL, GatewayError, Reason
+from gateway.patience import Patience
+from gateway.queues import Discipline, queue_of
+from gateway.standing import Standing
 from gateway.stats import BackendStats, Traffic
 
 RETRIES_LEAST = 3
@@ -60,6 +53,9 @@ class Limits:
     concurrency: int = 0
     """Requests open to a pod at once; 0: no limit."""
     depth: int = 100
+    bytes: int = 0
+    """Of heads and bodies that may wait at once; 0: no limit."""
+    discipline: Discipline = "fifo"
     queue_timeout: float = 60.0
     activation_timeout: float = 300.0
     hold: bool = False
@@ -78,23 +74,6 @@ class Verdict:
     """What their connections are held to has changed."""
 
 
-class Stopwatch:
-    """Seconds during which something was so."""
-
-    __slots__ = ("_since", "_total")
-
-    def __init__(self) -> None:
-        self._total = 0.0
-        self._since: float | None = None
-
-    def set(self, *, running: bool, now: float) -> None:
-        self._total = self.read(now)
-        self._since = now if running else None
-
-    def read(self, now: float) -> float:
-        return self._total if self._since is None else self._total + now - self._since
-
-
 class Backend:
     """One scalable set of equal pods, whatever Routes lead to it."""
 
@@ -102,6 +81,9 @@ class Backend:
         self.name = name
         self.limits = limits
         self.breaker = Breaker(limits.concurrency, limits.depth)
+        self.breaker.bytes_limit = limits.bytes
+        self.breaker.queue = queue_of(limits.discipline)
+        self.patience = Patience(name, limits, self.breaker, now)
         self.activator = Activator()
         self.stats = BackendStats(now)
         self.traffic: dict[str, Traffic] = {}
@@ -113,9 +95,6 @@ class Backend:
         """Somebody should tell the autoscalers now; whoever does sets it back."""
         self.removed = False
         self._retrying = 0
-        self._served = Stopwatch()
-        self._starved = Stopwatch()
-        self._starved.set(running=True, now=now)
 
     def traffic_of(self, route: str) -> Traffic:
         traffic = self.traffic.get(route)
@@ -139,17 +118,40 @@ class Backend:
             in_flight.value = value + 1
         return endpoint
 
-    def wait(self, waiter: Waiter, now: float) -> None:
-        """Begin a request in the queue.
+    def wait(self, waiter: Waiter, now: float) -> list[tuple[Waiter, GatewayError]]:
+        """Begin a request in the queue; returns those that were pushed out for it.
 
-        Raises GatewayError: queue_full, cannot_start, or backend_removed.
+        Raises GatewayError: queue_full, queue_timeout when its turn would come too late, cannot_start, or backend_removed.
         """
         self._refuse_if_hopeless()
-        if self.breaker.full:
-            detail = f"backend {self.name} has {self.breaker.queued} requests waiting, its queue's depth"
-            raise GatewayError(QUEUE_FULL, detail, self._retry_after(now))
+        hopeless = self.patience.hopeless(waiter, now)
+        if hopeless is not None:
+            self._shed("late")
+            raise hopeless
+        pushed = self._make_room(waiter, 1, waiter.size, now)
         self.stats.begun += 1
         self._queue(waiter, now)
+        return pushed
+
+    def grow(self, waiter: Waiter, size: int, now: float) -> list[tuple[Waiter, GatewayError]]:
+        """More of the body of one that waits has come; returns those that were pushed out for it.
+
+        Raises GatewayError: queue_full; then it still waits.
+        """
+        pushed = self._make_room(waiter, 0, size, now)
+        self.breaker.grow(waiter, size)
+        return pushed
+
+    def lower(self, priority: int) -> Iterator[tuple["Backend", Waiter]]:
+        """Those that wait with a lower priority: the lowest first, of those the newest."""
+        return ((self, waiter) for waiter in self.breaker.queue.worse(priority))
+
+    def push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+        """The gateway's memory is needed for others: these wait no longer."""
+        detail = f"backend {self.name}: a request with a higher priority needs the memory that this one held while it waited"
+        return self._refuse(
+            waiters, GatewayError(OVERLOADED, detail, self.patience.retry_after(now)), "memory", now
+        )
 
     def again(self, waiter: Waiter, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants.
@@ -160,8 +162,9 @@ class Backend:
             self._refuse_if_hopeless()
         self.stats.in_flight.add(-1, now)
         self.breaker.release(endpoint)
+        self.ends(waiter.standing, now)
         self._queue(waiter, now, first=True)
-        return self.grants(now)
+        return self._freed(now)
 
     def leave(self, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """End a request that held a slot; returns who got it."""
@@ -169,7 +172,17 @@ class Backend:
         stats.ended += 1
         stats.in_flight.add(-1, now)
         self.breaker.release(endpoint)
-        return self.grants(now) if self.breaker.queued else []
+        return self._freed(now) if self.breaker.queued else []
+
+    def begins(self, standing: Standing, now: float) -> None:
+        """A request that did not wait has a slot, which is put on its tenant's account if anybody keeps one."""
+        if standing.metered:
+            self.breaker.queue.begin(standing.tenant, now)
+
+    def ends(self, standing: Standing, now: float) -> None:
+        """It has it no more."""
+        if standing.metered:
+            self.breaker.queue.end(standing.tenant, now)
 
     def give_up(self, waiter: Waiter, now: float) -> bool:
         """End a request that waits, of its own will; False when it waits no more."""
@@ -179,6 +192,7 @@ class Backend:
         self.stats.ended += 1
         if not self.breaker.queued:
             self._start_over("abandoned", now)
+            self.patience.queue_changed(now)
         return True
 
     def begin_retry(self, share: float) -> bool:
@@ -223,7 +237,8 @@ class Backend:
             self.breaker.update(endpoint)
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
-        self.activator.pending = news.pending
+        self.patience.pending = news.pending
+        self.patience.growing = any(not (info.ready or info.draining) for info in news.pods)
         self._availability(now)
         verdict.granted = self.grants(now)
         if news.cannot_start is not None and not self.breaker.available:
@@ -243,9 +258,13 @@ class Backend:
 
     def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Take over new limits: a lowered one stops new grants only; returns the grants of a raised one."""
-        self.limits = limits
-        self.breaker.limit = limits.concurrency
-        self.breaker.depth = limits.depth
+        breaker = self.breaker
+        self.limits = self.patience.limits = limits
+        breaker.limit = limits.concurrency
+        breaker.depth, breaker.bytes_limit = limits.depth, limits.bytes
+        if breaker.queue.discipline != limits.discipline:
+            breaker.requeue(queue_of(limits.discipline), now)
+        self.patience.pods_changed(now)
         return self.grants(now)
 
     def remove(self, now: float) -> Verdict:
@@ -269,7 +288,7 @@ class Backend:
         """
         expired: list[tuple[Waiter, GatewayError]] = []
         for waiter in self.breaker.waiters():
-            error = self._overdue(waiter, now)
+            error = self.patience.overdue(waiter, now)
             if error is not None:
                 expired.append((waiter, error))
             elif not waiter.avoid:
@@ -280,14 +299,17 @@ class Backend:
             self.stats.ended += 1
         if expired and not self.breaker.queued:
             self._start_over("timeout", now)
+            self.patience.queue_changed(now)
         return expired
 
     def grants(self, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Give free slots to those who wait."""
-        granted = self.breaker.grants()
+        granted = self.breaker.grants(now)
         for waiter, _ in granted:
             self._unqueued(waiter, now)
             self.stats.in_flight.add(1, now)
+        if granted and not self.breaker.queued:
+            self.patience.queue_changed(now)
         return granted
 
     @property
@@ -300,10 +322,9 @@ class Backend:
     # -- inside
 
     def _queue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
-        waiter.served_at = self._served.read(now)
-        waiter.starved_at = self._starved.read(now)
         waiter.cold = waiter.cold or self._starting
-        self.breaker.enqueue(waiter, first=first)
+        self.breaker.enqueue(waiter, now, first=first)
+        self.patience.begin(waiter, now)
         self.stats.queued.add(1, now)
         self._ask(now)
 
@@ -321,30 +342,46 @@ class Backend:
         if self.activator.cannot_start is not None and not self.breaker.available:
             raise GatewayError(CANNOT_START, self.activator.cannot_start)
 
-    def _retry_after(self, now: float) -> float:
-        """When the one that has waited longest will have gone at the latest, as a coarse guess; at least a second."""
-        first = self.breaker.first()
-        return max(1.0, min(now - first.since, self.limits.queue_timeout)) if first else 1.0
+    def _freed(self, now: float) -> list[tuple[Waiter, Endpoint]]:
+        """Give on a slot that came free because a request ended: that is what the pace is measured by."""
+        granted = self.grants(now)
+        for _ in granted:
+            self.patience.pace.granted(now)
+        return granted
 
-    def _overdue(self, waiter: Waiter, now: float) -> GatewayError | None:
-        limits = self.limits
-        if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
-            detail = f"waited {now - waiter.since:.1f} s for a free slot of backend {self.name}"
-            return GatewayError(QUEUE_TIMEOUT, detail, self._retry_after(now))
-        if waiter.avoid and not self.breaker.available and now - waiter.since >= limits.queue_timeout:
-            return self._unconnected(waiter, now)
-        if self._starved.read(now) - waiter.starved_at < limits.activation_timeout:
-            return None
-        if waiter.avoid:
-            return self._unconnected(waiter, now)
-        why = f": {self.activator.pending}" if self.activator.pending else ""
-        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s{why}"
-        return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
+    def _make_room(
+        self, waiter: Waiter, places: int, size: int, now: float
+    ) -> list[tuple[Waiter, GatewayError]]:
+        breaker = self.breaker
+        if not (breaker.full and places) and not breaker.bytes_limit:
+            return []
+        pushed = breaker.room_for(waiter, places, size)
+        retry_after = self.patience.retry_after(now)
+        if pushed is None:
+            by_count = breaker.full and places > 0
+            self._shed("depth" if by_count else "bytes")
+            held = f"{breaker.queued} requests waiting, its queue's depth"
+            if not by_count:
+                held = f"{breaker.bytes} bytes of requests waiting, and its queue takes {breaker.bytes_limit}"
+            raise GatewayError(QUEUE_FULL, f"backend {self.name} has {held}", retry_after)
+        detail = f"backend {self.name}: its queue is full, and a request went before this one that has a higher priority, or whose tenant has less than its share"
+        return self._refuse(pushed, GatewayError(QUEUE_FULL, detail, retry_after), "pushed_out", now)
 
-    def _unconnected(self, waiter: Waiter, now: float) -> GatewayError:
-        pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
-        detail = f"backend {self.name}: {pods} refused or lost the connection and no other pod became ready in {now - waiter.since:.1f} s"
-        return GatewayError(CONNECT_FAILED, detail)
+    def _refuse(
+        self, waiters: list[Waiter], error: GatewayError, shed: str, now: float
+    ) -> list[tuple[Waiter, GatewayError]]:
+        for waiter in waiters:
+            self.breaker.withdraw(waiter)
+            self._unqueued(waiter, now)
+            self._shed(shed)
+        self.stats.ended += len(waiters)
+        if waiters and not self.breaker.queued:
+            self.patience.queue_changed(now)
+        return [(waiter, error) for waiter in waiters]
+
+    def _shed(self, why: str) -> None:
+        sheds = self.stats.sheds
+        sheds[why] = sheds.get(why, 0) + 1
 
     def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
         waiters = list(self.breaker.waiters())
@@ -352,13 +389,12 @@ class Backend:
             self.breaker.withdraw(waiter)
             self._unqueued(waiter, now)
         self.stats.ended += len(waiters)
+        self.patience.queue_changed(now)
         return [(waiter, GatewayError(reason, detail)) for waiter in waiters]
 
     def _availability(self, now: float) -> None:
-        available = self.breaker.available > 0
-        self._served.set(running=available, now=now)
-        self._starved.set(running=not available, now=now)
-        if available:
+        self.patience.pods_changed(now)
+        if self.breaker.available:
             self._start_over("ready", now)
         else:
             self._ask(now)
@@ -386,11 +422,6 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} in_flight={self.in_flight} queued={self.breaker.queued} endpoints={len(self.endpoints)}>"
-
-
-def _refused(endpoint: Endpoint) -> str:
-    why = f" ({endpoint.refusal})" if endpoint.refusal else ""
-    return f"{endpoint.host}:{endpoint.port}{why}"
 
 
 def _trusted_again(endpoint: Endpoint | None) -> Endpoint | None:

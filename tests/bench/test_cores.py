@@ -9,6 +9,7 @@ import pytest
 
 from gateway.asked import Asked, Source
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
+from gateway.breaker import Waiter
 from gateway.conditions import Condition, Conditions
 from gateway.http1 import RequestHead
 from gateway.routing import PathRule, Route, RouteTable
@@ -99,6 +100,31 @@ def test_a_slot(benchmark: Any, endpoints: int) -> None:
 
     assert benchmark(enter_and_leave)
     assert backend.in_flight == 0
+
+
+class Nobody:
+    """A request that waits for ever anew."""
+
+    def granted(self, endpoint: Any, now: float) -> None: ...
+    def refused(self, error: Any) -> None: ...
+
+
+@pytest.mark.parametrize("waiting", [1, 100, 10_000])
+def test_a_turn_in_the_queue(benchmark: Any, waiting: int) -> None:
+    """One more waits, and a slot that comes free goes to the next, whose request ends."""
+    backend = Backend("iris", Limits(concurrency=1, depth=waiting + 1), 0.0)
+    backend.update(Endpoints((EndpointInfo("pod", "127.0.0.1", 9000, ready=True),)), 0.0)
+    endpoint = backend.enter(0.0)
+    assert endpoint is not None
+    for _ in range(waiting - 1):
+        backend.wait(Waiter(Nobody(), 0.0), 0.0)
+
+    def turn() -> int:
+        backend.wait(Waiter(Nobody(), 1.0), 1.0)
+        return len(backend.leave(endpoint, 1.0))
+
+    assert benchmark(turn) == 1
+    assert backend.breaker.queued == waiting - 1
 
 
 class Deadline:

@@ -37,7 +37,7 @@ class BreakerLaws(RuleBasedStateMachine):
         self.arrivals = 0
 
     def _grant(self) -> None:
-        for waiter, endpoint in self.breaker.grants():
+        for waiter, endpoint in self.breaker.grants(0.0):
             assert waiter is self.line.pop(0), "somebody overtook"
             self.left.append(waiter)
             self.held.append(endpoint)
@@ -51,7 +51,7 @@ class BreakerLaws(RuleBasedStateMachine):
             self.arrivals += 1
             waiter = Waiter(self.arrivals, 0.0)
             if not self.breaker.full:
-                self.breaker.enqueue(waiter)
+                self.breaker.enqueue(waiter, 0.0)
                 self.line.append(waiter)
         else:
             assert not self.line, "a newcomer overtook the queue"
@@ -71,7 +71,7 @@ class BreakerLaws(RuleBasedStateMachine):
         self.breaker.release(endpoint)
         self.arrivals += 1
         waiter = Waiter(self.arrivals, 0.0, [endpoint])
-        self.breaker.enqueue(waiter, first=True)
+        self.breaker.enqueue(waiter, 0.0, first=True)
         self.line.insert(0, waiter)
         self._grant()
 
@@ -158,10 +158,10 @@ def test_a_freed_slot_goes_to_the_first_waiter() -> None:
     breaker = breaker_of(endpoint)
     breaker.acquire()
     first, second = Waiter("first", 0.0), Waiter("second", 1.0)
-    breaker.enqueue(first)
-    breaker.enqueue(second)
+    breaker.enqueue(first, 0.0)
+    breaker.enqueue(second, 0.0)
     breaker.release(endpoint)
-    assert breaker.grants() == [(first, endpoint)]
+    assert breaker.grants(0.0) == [(first, endpoint)]
     assert breaker.first() is second
 
 
@@ -170,8 +170,8 @@ def test_a_waiter_gets_another_endpoint_than_those_that_failed_it() -> None:
     failed, other = ready("a"), ready("b", in_flight=1)
     breaker = breaker_of(failed, other, limit=2)
     waiter = Waiter("w", 0.0, [failed])
-    breaker.enqueue(waiter, first=True)
-    assert breaker.grants() == [(waiter, other)]
+    breaker.enqueue(waiter, 0.0, first=True)
+    assert breaker.grants(0.0) == [(waiter, other)]
 
 
 def test_a_waiter_gets_the_endpoint_that_failed_it_when_there_is_no_other() -> None:
@@ -179,8 +179,8 @@ def test_a_waiter_gets_the_endpoint_that_failed_it_when_there_is_no_other() -> N
     failed, full = ready("a"), ready("b", in_flight=1)
     breaker = breaker_of(failed, full, limit=1)
     waiter = Waiter("w", 0.0, [failed])
-    breaker.enqueue(waiter)
-    assert breaker.grants() == [(waiter, failed)]
+    breaker.enqueue(waiter, 0.0)
+    assert breaker.grants(0.0) == [(waiter, failed)]
 
 
 def test_an_endpoint_that_left_keeps_its_books() -> None:

@@ -1,0 +1,177 @@
+"""How long those who wait may wait, when that is over, and what they are told: a Backend's clocks and the pace of its queue.
+
+Core. Two clocks make waiting fair: one runs while a pod is available and bounds the wait for a slot (`queue.timeout`), the other runs while none is
+and bounds the wait for a start (`activation.timeout`). The pace is how many waiters got a slot per second, lately, while somebody waited and a pod was
+available. It says when to come again, and who comes in vain: whoever has more in front of it than the pace can take in its time is told at
+once. Only a sound pace counts: measured since the pods last changed, with none on its way. `backend` asks, once per Backend.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gateway.errors import ACTIVATION_TIMEOUT, CONNECT_FAILED, QUEUE_TIMEOUT, GatewayError
+
+if TYPE_CHECKING:
+    from gateway.backend import Limits
+    from gateway.breaker import Breaker, Endpoint, Waiter
+
+SOUND = 9
+"""Grants from which a pace is known: the eight times between them."""
+KEPT = 33
+MARGIN = 1.5
+"""A wait counts as too long when it is expected to take so many times what it may: of eight times that are exponential, one average in ten is off by more."""
+STALE = 60.0
+"""Seconds without anybody waiting after which the pace is measured anew."""
+LONGEST_RETRY = 60.0
+"""Seconds that a client is asked to stay away at most."""
+
+
+class Stopwatch:
+    """Seconds during which something was so."""
+
+    __slots__ = ("_since", "_total")
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._since: float | None = None
+
+    def set(self, *, running: bool, now: float) -> None:
+        self._total = self.read(now)
+        self._since = now if running else None
+
+    def read(self, now: float) -> float:
+        return self._total if self._since is None else self._total + now - self._since
+
+
+class Pace:
+    """How fast a queue moves."""
+
+    def __init__(self) -> None:
+        self._clock = Stopwatch()
+        """Runs while there is a queue that could move."""
+        self._running = False
+        self._stopped = 0.0
+        self._grants: deque[float] = deque(maxlen=KEPT)
+        """By that clock."""
+
+    def run(self, *, running: bool, now: float) -> None:
+        if running and not self._running and now - self._stopped > STALE:
+            self.forget()
+        elif not running and self._running:
+            self._stopped = now
+        self._running = running
+        self._clock.set(running=running, now=now)
+
+    def granted(self, now: float) -> None:
+        self._grants.append(self._clock.read(now))
+
+    def forget(self) -> None:
+        self._grants.clear()
+
+    def per_second(self, now: float) -> float | None:
+        """None: not known."""
+        grants = self._grants
+        if len(grants) < SOUND:
+            return None
+        # Until now, not until the last one: a queue that stands still gets slower.
+        seconds = self._clock.read(now) - grants[0]
+        return (len(grants) - 1) / seconds if seconds > 0 else None
+
+    def __repr__(self) -> str:
+        return f"<Pace of {len(self._grants)} grants>"
+
+
+class Patience:
+    """One Backend's."""
+
+    def __init__(self, backend: str, limits: "Limits", breaker: "Breaker", now: float) -> None:
+        self.limits = limits
+        self.pending: str | None = None
+        """Why pods take long to start."""
+        self.growing = False
+        """A pod is on its way: the pace will be another."""
+        self.pace = Pace()
+        self._backend = backend
+        self._breaker = breaker
+        self._served = Stopwatch()
+        self._starved = Stopwatch()
+        self._capacity = (0, limits.concurrency)
+        self._starved.set(running=True, now=now)
+
+    def begin(self, waiter: "Waiter", now: float) -> None:
+        """It waits from now on; it is in the queue already."""
+        waiter.served_at = self._served.read(now)
+        waiter.starved_at = self._starved.read(now)
+        if self._breaker.queued == 1:
+            self.queue_changed(now)
+
+    def queue_changed(self, now: float) -> None:
+        """There is a queue now, or none any more."""
+        breaker = self._breaker
+        self.pace.run(running=breaker.queued > 0 and breaker.available > 0, now=now)
+
+    def pods_changed(self, now: float) -> None:
+        """Other pods may be available, or each takes more or fewer requests."""
+        breaker = self._breaker
+        available = breaker.available > 0
+        self._served.set(running=available, now=now)
+        self._starved.set(running=not available, now=now)
+        self.queue_changed(now)
+        capacity = (breaker.available, breaker.limit)
+        if capacity != self._capacity:
+            self._capacity = capacity
+            self.pace.forget()
+
+    def hopeless(self, waiter: "Waiter", now: float) -> GatewayError | None:
+        """Why a newcomer need not wait: its turn would come too late. Never said of the first in a queue."""
+        breaker = self._breaker
+        ahead = breaker.queue.ahead(waiter) if breaker.available and not self.growing else 0
+        pace = self.pace.per_second(now) if ahead else None
+        if pace is None:
+            return None
+        seconds = min(self.limits.queue_timeout, waiter.due - now)
+        if ahead <= MARGIN * pace * seconds:
+            return None
+        detail = (
+            f"{ahead} requests wait in front of this one for backend {self._backend}, which takes on {pace:.3g} per second: "
+            f"its turn would not come within {seconds:.3g} s"
+        )
+        return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
+
+    def overdue(self, waiter: "Waiter", now: float) -> GatewayError | None:
+        """Why it has waited long enough; None while it has not."""
+        limits, waited = self.limits, now - waiter.since
+        if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
+            detail = f"waited {waited:.1f} s for a free slot of backend {self._backend}"
+            return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
+        if waiter.avoid and not self._breaker.available and waited >= limits.queue_timeout:
+            return self._unconnected(waiter, waited)
+        if self._starved.read(now) - waiter.starved_at < limits.activation_timeout:
+            return None
+        if waiter.avoid:
+            return self._unconnected(waiter, waited)
+        why = f": {self.pending}" if self.pending else ""
+        detail = f"no pod of backend {self._backend} became ready in {waited:.1f} s{why}"
+        return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
+
+    def retry_after(self, now: float) -> float:
+        """When those who wait will be gone, by the pace; while that is not known, as long as the first has waited."""
+        pace, first = self.pace.per_second(now), self._breaker.first()
+        if pace is None:
+            seconds = 0.0 if first is None else min(now - first.since, self.limits.queue_timeout)
+        else:
+            seconds = self._breaker.queued / pace
+        return min(max(1.0, seconds), LONGEST_RETRY)
+
+    def _unconnected(self, waiter: "Waiter", waited: float) -> GatewayError:
+        pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
+        detail = f"backend {self._backend}: {pods} refused or lost the connection and no other pod became ready in {waited:.1f} s"
+        return GatewayError(CONNECT_FAILED, detail)
+
+    def __repr__(self) -> str:
+        return f"<Patience {self._backend} {self.pace!r}>"
+
+
+def _refused(endpoint: "Endpoint") -> str:
+    why = f" ({endpoint.refusal})" if endpoint.refusal else ""
+    return f"{endpoint.host}:{endpoint.port}{why}"
