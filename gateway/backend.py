@@ -345,7 +345,7 @@ class Backend:
     def _freed(self, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Give on a slot that came free because a request ended: that is what the pace is measured by."""
         granted = self.grants(now)
-        for _ in granted:
+        if granted:
             self.patience.pace.granted(now)
         return granted
 
@@ -353,9 +353,11 @@ class Backend:
         self, waiter: Waiter, places: int, size: int, now: float
     ) -> list[tuple[Waiter, GatewayError]]:
         breaker = self.breaker
-        if not (breaker.full and places) and not breaker.bytes_limit:
+        if not breaker.bytes_limit and breaker.queued < breaker.depth:
             return []
         pushed = breaker.room_for(waiter, places, size)
+        if pushed == []:
+            return []
         retry_after = self.patience.retry_after(now)
         if pushed is None:
             by_count = breaker.full and places > 0

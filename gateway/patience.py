@@ -44,26 +44,29 @@ class Stopwatch:
 
 
 class Pace:
-    """How fast a queue moves."""
+    """How fast a queue moves: by a clock that stands still while there is none, or no pod to serve it."""
+
+    __slots__ = ("_grants", "_paused", "_stood_still")
 
     def __init__(self) -> None:
-        self._clock = Stopwatch()
-        """Runs while there is a queue that could move."""
-        self._running = False
-        self._stopped = 0.0
+        self._stood_still = 0.0
+        """Seconds so far."""
+        self._paused: float | None = 0.0
+        """Since when it stands still."""
         self._grants: deque[float] = deque(maxlen=KEPT)
         """By that clock."""
 
     def run(self, *, running: bool, now: float) -> None:
-        if running and not self._running and now - self._stopped > STALE:
-            self.forget()
-        elif not running and self._running:
-            self._stopped = now
-        self._running = running
-        self._clock.set(running=running, now=now)
+        if running and self._paused is not None:
+            paused, self._paused = now - self._paused, None
+            self._stood_still += paused
+            if paused > STALE:
+                self.forget()
+        elif not running and self._paused is None:
+            self._paused = now
 
     def granted(self, now: float) -> None:
-        self._grants.append(self._clock.read(now))
+        self._grants.append(now - self._stood_still)
 
     def forget(self) -> None:
         self._grants.clear()
@@ -74,7 +77,8 @@ class Pace:
         if len(grants) < SOUND:
             return None
         # Until now, not until the last one: a queue that stands still gets slower.
-        seconds = self._clock.read(now) - grants[0]
+        until = now if self._paused is None else self._paused
+        seconds = until - self._stood_still - grants[0]
         return (len(grants) - 1) / seconds if seconds > 0 else None
 
     def __repr__(self) -> str:
