@@ -53,13 +53,13 @@ class Limits:
     concurrency: int = 0
     """Requests open to a pod at once; 0: no limit."""
     depth: int = 100
-    bytes: int = 0
-    """Of heads and bodies that may wait at once; 0: no limit."""
-    discipline: Discipline = "fifo"
     queue_timeout: float = 60.0
     activation_timeout: float = 300.0
     hold: bool = False
     """A request whose client left keeps its slot until the pod has answered."""
+    bytes: int = 0
+    """Of heads and bodies that may wait at once; 0: no limit."""
+    discipline: Discipline = "fifo"
 
 
 @dataclass
@@ -149,9 +149,11 @@ class Backend:
     def push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
         """The gateway's memory is needed for others: these wait no longer."""
         detail = f"backend {self.name}: a request with a higher priority needs the memory that this one held while it waited"
-        return self._refuse(
-            waiters, GatewayError(OVERLOADED, detail, self.patience.retry_after(now)), "memory", now
-        )
+        error = GatewayError(OVERLOADED, detail, self.patience.retry_after(now))
+        refused = self._refuse(waiters, error, "memory", now)
+        if not self.breaker.queued:
+            self._start_over("abandoned", now)
+        return refused
 
     def again(self, waiter: Waiter, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants.
