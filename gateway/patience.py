@@ -2,8 +2,8 @@
 
 Core. Two clocks make waiting fair: one runs while a pod is available and bounds the wait for a slot (`queue.timeout`), the other runs while none is
 and bounds the wait for a start (`activation.timeout`). The pace is how many waiters got a slot per second, lately, while somebody waited and a pod was
-available. It says when to come again, and who comes in vain: whoever has more in front of it than the pace can take in its time is told at
-once. Only a sound pace counts: measured since the pods last changed, with none on its way. `backend` asks, once per Backend.
+available. It says when to come again, and who comes in vain: whoever has far more in front of it than the pace can take in its time is told at
+once. Only a sound pace counts: measured since the pods last changed, with none on its way. Each `Backend` has one of these.
 """
 
 from collections import deque
@@ -127,14 +127,18 @@ class Patience:
             self.pace.forget()
 
     def hopeless(self, waiter: "Waiter", now: float) -> GatewayError | None:
-        """Why a newcomer need not wait: its turn would come too late. Never said of the first in a queue."""
+        """Why a newcomer need not wait: its turn would come too late. Never said of the first in a queue, or of a tenant.
+
+        Those in front may give up before their turn: as many as get a slot are let in all the same, so that no pod is ever idle for this.
+        """
         breaker = self._breaker
         ahead = breaker.queue.ahead(waiter) if breaker.available and not self.growing else 0
         pace = self.pace.per_second(now) if ahead else None
         if pace is None:
             return None
         seconds = min(self.limits.queue_timeout, waiter.due - now)
-        if ahead <= MARGIN * pace * seconds:
+        last = breaker.queue.newest_ahead(waiter) if ahead > MARGIN * pace * seconds else None
+        if last is None or now - last.since >= 1 / pace:
             return None
         detail = (
             f"{ahead} requests wait in front of this one for backend {self._backend}, which takes on {pace:.3g} per second: "

@@ -62,6 +62,10 @@ class Fifo:
         """How many will be served before a newcomer in any case."""
         return len(self._line)
 
+    def newest_ahead(self, waiter: "Waiter") -> "Waiter | None":  # noqa: ARG002
+        """The last of those."""
+        return next(reversed(self._line), None)
+
     def worse(self, priority: int) -> "Iterator[Waiter]":
         """Those with a lower priority: the lowest first, and of those the newest."""
         return iter(()) if priority <= 0 else reversed(self._line)
@@ -184,6 +188,12 @@ class FairQueue(Fifo):
         higher = sum(len(self._levels[other].line) for other in self._priorities if other > priority)
         level = self._levels.get(priority)
         return higher if level is None else higher + len(level.tenants.get(level.shared(tenant), ()))
+
+    def newest_ahead(self, waiter: "Waiter") -> "Waiter | None":
+        """The last of its own tenant."""
+        level = self._levels.get(waiter.standing.priority)
+        own = None if level is None else level.tenants.get(level.shared(waiter.standing.tenant))
+        return None if own is None else next(reversed(own))
 
     def worse(self, priority: int) -> "Iterator[Waiter]":
         lower = [self._levels[other] for other in self._priorities if other < priority]

@@ -102,17 +102,30 @@ def test_an_old_pace_is_none() -> None:
 
 
 def test_who_comes_in_vain_is_told_at_once() -> None:
-    """One a second, twenty seconds to wait: from one and a half times as many on nobody else waits."""
+    """One a second, twenty seconds to wait: beyond one and a half times as many nobody else waits."""
     line = Line(1.0)
     line.come(50)
     line.serve(SOUND)
+    line.come()
     error = refusal(line)
-    assert (error.reason.slug, error.retry_after) == ("queue_timeout", 41.0)
+    assert (error.reason.slug, error.retry_after) == ("queue_timeout", 42.0)
     assert error.detail == (
-        "41 requests wait in front of this one for backend iris, which takes on 1 per second: its turn would not come within 20 s"
+        "42 requests wait in front of this one for backend iris, which takes on 1 per second: its turn would not come within 20 s"
     )
     assert line.backend.stats.sheds == {"late": 1}
-    line.serve(11)
+    line.serve(12)
+    line.come(1)
+
+
+def test_one_is_let_in_for_each_slot_that_comes_free() -> None:
+    """Those in front may have given up by then, and nobody would be left."""
+    line = Line(1.0)
+    line.come(50)
+    line.serve(SOUND)
+    line.come()
+    line.now += 0.5
+    refusal(line)
+    line.now += 0.75
     line.come()
 
 
@@ -138,6 +151,7 @@ def test_a_higher_priority_has_fewer_in_front() -> None:
     line = Line(1.0, discipline="round_robin")
     line.come(50)
     line.serve(SOUND)
+    line.come()
     refusal(line)
     line.come(standing=Standing(1))
     line.come(standing=Standing(0, b"another"))
