@@ -5,20 +5,31 @@ on its own. A thousand Backends are sent one by one, and the loop turns in betwe
 """
 
 import asyncio
+import difflib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from autoscaler.coldstarts import ColdStart
 from autoscaler.controller import Controller
+from autoscaler.hands import Hands
+from autoscaler.history import Change
 from autoscaler.kpa import Decision
 from autoscaler.plan import TargetState, Unknown
+from autoscaler.schedules import Bounds
 from autoscaler.target import Target
 from gateway.metrics import CONTENT_TYPE_PLAIN_0_0_4, render
 from gateway.pages import send
+
+NEAR = 3
+"""Names that are offered for one that is not known."""
+
+
+_COUNTS = ("ready", "replicas", "in_flight", "waiting")
 
 
 def describe(target: Target, now: float) -> dict[str, Any]:
@@ -29,17 +40,37 @@ def describe(target: Target, now: float) -> dict[str, Any]:
         **_there(target.view()),
         "removed": target.removed_at is not None,
         "error": target.error or None,
+        "hands": _hands(target.hands, now),
     }
     last = {} if target.decision is None else _decision(target.decision, now)
-    history = [_decision(decision, now) for decision in reversed(target.history)]
-    return {**last, **known, "history": history}
+    history = [_change(change, now) for change in target.history]
+    return {**last, **known, **target.explain()._asdict(), "history": history[::-1]}
 
 
 def _there(there: TargetState | Unknown) -> dict[str, Any]:
     if isinstance(there, Unknown):
-        return {"replicas": None, "draining": None, "waiting_for": there.reason}
+        return {"replicas": None, "draining": None, "waiting_for": there.reason, "stuck": None}
     draining = sum(pod.draining for pod in there.pods)
-    return {"replicas": there.replicas, "draining": draining, "waiting_for": None}
+    known = {"replicas": there.replicas, "draining": draining, "waiting_for": None}
+    return known | {"stuck": there.stuck or None}
+
+
+def _hands(hands: Hands, now: float) -> dict[str, Any] | None:
+    """What others have done to the count; None while nobody has."""
+    change = hands.last
+    if change is None:
+        return None
+    return {
+        "changes": hands.changes,
+        "last": {"by": change.by, "from": change.before, "to": change.after, "at": _time(change.at)},
+        "stands": hands.standing,
+        "contested_by": (contester := hands.contested(now)) or None,
+        "contested_until": _time(hands.contested_until) if contester else None,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _decision(decision: Decision, now: float) -> dict[str, Any]:
@@ -50,8 +81,7 @@ def _decision(decision: Decision, now: float) -> dict[str, Any]:
         "reason": decision.reason,
         "panic": decision.panic,
         "excess_burst_capacity": decision.excess_burst_capacity,
-        "at": datetime.fromtimestamp(decision.at, UTC).isoformat(timespec="milliseconds"),
-        "age_seconds": round(now - decision.at, 3),
+        **_times(decision.at, now),
         "inputs": _inputs(decision),
     }
 
@@ -67,8 +97,44 @@ def _inputs(decision: Decision) -> dict[str, Any]:
         }
         for metric, reading in zip(decision.metrics, observed.readings, strict=True)
     }
-    known = {key: getattr(observed, key) for key in ("ready", "replicas", "in_flight", "waiting")}
-    return {"metrics": metrics, **known, "missing": observed.absence or None}
+    known = {key: getattr(observed, key) for key in _COUNTS}
+    clock = observed.scheduled
+    schedule = None if clock is None else _schedule(clock)
+    return {"metrics": metrics, **known, "missing": observed.absence or None, "schedule": schedule}
+
+
+def _schedule(clock: Bounds) -> dict[str, Any]:
+    until = None if clock.until is None else _time(clock.until)
+    return {"min": clock.floor, "replicas": clock.fixed, "active": clock.words or None, "next_change": until}
+
+
+def _change(change: Change, now: float) -> dict[str, Any]:
+    metrics = {
+        name: {"target": target, "stable": stable, "panic": panic, "missing": missing or None}
+        for name, target, stable, panic, missing in change.readings
+    }
+    inputs = {
+        "metrics": metrics,
+        **{key: getattr(change, key) for key in _COUNTS},
+        "missing": change.absence or None,
+    }
+    said = {key: getattr(change, key) for key in ("desired", "rule", "metric", "reason", "panic")}
+    return {"from": change.before, **said, **_times(change.at, now), "inputs": inputs}
+
+
+def describe_start(start: ColdStart, now: float) -> dict[str, Any]:
+    """What is said of a Backend's last start that a request waited for."""
+    phases = {phase: round(seconds, 3) for phase, seconds in start.phases().items()}
+    return {
+        **_times(start.first_byte, now),
+        "pod": start.pod,
+        "seconds": round(start.seconds, 3),
+        "phases": phases,
+    }
+
+
+def _times(at: float, now: float) -> dict[str, Any]:
+    return {"at": _time(at), "age_seconds": round(now - at, 3)}
 
 
 class _Pages:
@@ -86,14 +152,24 @@ class _Pages:
         return web.Response(status=503, text="no gateway has been heard of yet\n")
 
     async def decisions(self, request: web.Request) -> web.StreamResponse:
-        return await send(request, "application/json", self._decisions())
+        """Of all Backends, or of the one that `?backend=` names."""
+        targets = self.controller.targets
+        name = request.query.get("backend")
+        if name is not None and name not in targets:
+            near = difflib.get_close_matches(name, targets, NEAR)
+            body = {"error": f"there is no backend {json.dumps(name)}", "near": near}
+            return web.json_response(body, status=404)
+        asked = list(targets.values()) if name is None else [targets[name]]
+        return await send(request, "application/json", self._decisions(asked))
 
-    async def _decisions(self) -> AsyncIterator[bytes]:
+    async def _decisions(self, targets: Iterable[Target]) -> AsyncIterator[bytes]:
         comma, now = "", self.controller.clock()
         yield f'{{"leading": {json.dumps(self.controller.leads())}, "backends": {{'.encode()
-        for target in list(self.controller.targets.values()):
+        for target in targets:
             await asyncio.sleep(0)
-            yield f"{comma}{json.dumps(target.name)}: {json.dumps(describe(target, now))}".encode()
+            start = self.controller.starts.last(target.name)
+            said = describe(target, now) | {"cold_start": start and describe_start(start, now)}
+            yield f"{comma}{json.dumps(target.name)}: {json.dumps(said)}".encode()
             comma = ", "
         yield b"}}\n"
 

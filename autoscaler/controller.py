@@ -6,11 +6,13 @@ through to the gateway that handed in a beat.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
+from autoscaler.coldstarts import ColdStart, ColdStarts
 from autoscaler.collector import Collector
 from autoscaler.kpa import TICK, Decision
-from autoscaler.plan import Scaler
+from autoscaler.plan import Milestones, Scaler
 from autoscaler.spec import ScalingSpec
 from autoscaler.target import Target
 from gateway.stats import Beat
@@ -25,16 +27,22 @@ class Controller:
     """Keeps every target at the count that its demand asks for."""
 
     def __init__(
-        self, collector: Collector, clock: Callable[[], float], leads: Callable[[], bool] = lambda: True
+        self,
+        collector: Collector,
+        clock: Callable[[], float],
+        leads: Callable[[], bool] = lambda: True,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """`clock` tells seconds since the epoch and never jumps: a wall clock read once, carried on by the monotonic one.
 
-        `leads`: whether this autoscaler is the one that acts.
+        `leads`: whether this autoscaler is the one that acts. `wall`: the clock that schedules follow, which may be set.
         """
         self.collector = collector
         self.clock = clock
         self.leads = leads
+        self._wall = wall
         self.targets: dict[str, Target] = {}
+        self.starts = ColdStarts()
         self._ticker: asyncio.Task[None] | None = None
 
     def put(
@@ -52,10 +60,11 @@ class Controller:
         target = self.targets.get(name)
         if target is None:
             target = self.targets[name] = Target(
-                name, spec, scaler, self.collector, self.clock, leads=self.leads
+                name, spec, scaler, self.collector, self.clock, leads=self.leads, wall=self._wall
             )
         target.revive()
-        target.spec, target.scaler, target.listener = spec, scaler, listener
+        target.configure(spec)
+        target.scaler, target.listener = scaler, listener
         self._decide(target)
 
     def retire(self, name: str) -> asyncio.Future[bool]:
@@ -69,6 +78,7 @@ class Controller:
     def drop(self, name: str) -> Target:
         """Control this target no longer; its pods stay as they are. The caller stops it."""
         self.collector.drop(name)
+        self.starts.drop(name)
         return self.targets.pop(name)
 
     def retry(self) -> None:
@@ -95,12 +105,20 @@ class Controller:
 
     def receive(self, beat: Beat, source: str = "") -> None:
         """Take in a gateway's beat, from the gateway at `source` (empty: the one in this process)."""
-        for name in self.collector.receive(beat, self.clock(), source):
+        now = self.clock()
+        self._note_starts(beat, now)
+        for name in self.collector.receive(beat, now, source):
             target = self.targets.get(name)
             if target is not None and beat.nudge:
                 self._decide(target)
             elif target is not None:
                 target.act()
+
+    def _note_starts(self, beat: Beat, now: float) -> None:
+        for name, stat in beat.stats.items():
+            if stat.started and name in self.targets:
+                for pod, (asked, ready, answered) in stat.started.items():
+                    self.starts.answered(name, ColdStart(pod, now - asked, now - ready, now - answered))
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -110,6 +128,7 @@ class Controller:
                 self._decide(target)
                 if index % _AT_ONCE == 0:
                     await asyncio.sleep(0)
+            self.starts.look(self._milestones, self.clock(), counts=self.leads())
             # On a grid, unless the loop was held for longer than a tick.
             due = max(due + TICK, loop.time())
             await asyncio.sleep(due - loop.time())
@@ -117,8 +136,14 @@ class Controller:
     def _decide(self, target: Target) -> None:
         try:
             target.decide()
+            if target.waking:
+                self.starts.decided(target.name, self.clock())
         except Exception:
             logger.exception("%s: no decision could be made", target.name)
+
+    def _milestones(self, backend: str, pod: str) -> Milestones | None:
+        target = self.targets.get(backend)
+        return None if target is None else target.scaler.milestones(pod)
 
     def __repr__(self) -> str:
         return f"<Controller of {len(self.targets)} targets>"

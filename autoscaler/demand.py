@@ -63,6 +63,16 @@ def _near(times: float) -> bool:
     return abs(times - 1) <= TOLERANCE
 
 
+def most_for(metric: MetricSpec, pods: int, ready: int) -> float:
+    """The value up to which the metric wants no more than so many pods: `asked` the other way round."""
+    if not metric.relative:
+        return pods * metric.target
+    times, least, most = pods / max(1, ready), 1 - TOLERANCE, 1 + TOLERANCE
+    if least <= times < most:  # within the tolerance it wants what is there, which is `pods` or too many
+        times = most if pods >= max(1, ready) else least
+    return times * metric.target
+
+
 def demands(
     spec: ScalingSpec, readings: Sequence[Reading], ready: int, *, quiet: bool = False
 ) -> tuple[Demand, Demand] | None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from autoscaler.demand import Demand, Reading, asked, demands, others
+from autoscaler.hands import Change
+from autoscaler.schedules import Bounds
 from autoscaler.spec import MetricSpec, ScalingSpec
 from autoscaler.window import MaxWindow
 
@@ -33,11 +35,16 @@ Rule = Literal[
     "busy",
     "initial_scale",
     "min_scale",
+    "schedule",
+    "clock_set",
     "max_scale",
     "grace",
     "idle",
+    "by_hpa",
+    "paused",
+    "fixed",
 ]
-"""What had the last word in a Decision."""
+"""What had the last word in a Decision. `fixed` is said by `target`, of what others scale."""
 
 
 # Reading, Observed and Decision are made for every decision and never changed. They are not frozen, since that would cost 5 us of the 20 that
@@ -62,6 +69,10 @@ class Observed:
     """Which gateway has not reported and since when, as in "gateway gw-1 since 6 s"; what they tell is then a lower bound."""
     quiet: bool = False
     """No request has come for a stable window, as far as gateways tell."""
+    scheduled: Bounds | None = None
+    """What the clock on the wall asks for; None without schedules."""
+    changed: Change | None = None
+    """Another hand has set the count since the last look."""
 
     @property
     def absence(self) -> str:
@@ -89,6 +100,8 @@ class Decision:
     at: float
     metrics: tuple[MetricSpec, ...]
     """Those whose readings are in `observed`."""
+    demand: int | None = None
+    """What requests, samples and schedules ask for within the bounds, whatever pods there are and whatever holds them; None without data."""
 
     @property
     def reason(self) -> str:
@@ -154,9 +167,14 @@ def decide(spec: ScalingSpec, state: State, observed: Observed, now: float) -> t
     else:
         state, count = _recommend(spec, state, observed, wants, now)
         wanted = count.pods
-    count = _bounded(spec, state, _held(spec, state, observed, count, now))
+    count = _bounded(spec, state, observed, _held(spec, state, observed, count, now), now)
     if count.pods == 0 and wanted is not None:
         count = _to_zero(spec, state, observed, now)
+    if spec.by == "hpa":
+        count = _left_to_others(spec, observed, count)
+    if spec.pause:
+        kept = observed.replicas
+        count = _Count(kept, "paused", (f"paused, staying at {kept}; else {count.pods}: ", *count.words))
     panic = state.panic_at is not None
     excess = _excess_burst_capacity(spec, observed)
     return state, Decision(
@@ -169,6 +187,7 @@ def decide(spec: ScalingSpec, state: State, observed: Observed, now: float) -> t
         observed,
         now,
         spec.metrics,
+        None if wants is None else _demand(spec, observed, wants[0].pods),
     )
 
 
@@ -233,7 +252,7 @@ def _window_count(spec: ScalingSpec, demand: Demand, ready: int) -> _Count:
     ceil(2.2) = 3.
     """
     count = _Count(demand.pods, demand.window, (demand,))
-    if spec.reachable:
+    if spec.reachable and spec.by == "tidegate":
         slowest = math.floor(max(1, ready) / spec.max_scale_down_rate)
         count = count.at_least(slowest, "max_scale_down_rate", "falling no faster than to")
     count = count.at_most(_most_at_once(spec, ready), "max_scale_up_rate", "rising no faster than to")
@@ -291,11 +310,47 @@ def _held(spec: ScalingSpec, state: State, observed: Observed, count: _Count, no
     return count
 
 
-def _bounded(spec: ScalingSpec, state: State, count: _Count) -> _Count:
+def _bounded(spec: ScalingSpec, state: State, observed: Observed, count: _Count, now: float) -> _Count:
     if not state.initialized and spec.reachable:
         count = count.at_least(spec.initial_scale, "initial_scale", "starting with initial_scale")
     count = count.at_least(spec.min_scale, "min_scale", "held to min")
+    if observed.scheduled is not None:
+        count = _scheduled(spec, observed, observed.scheduled, count, now)
     return count.at_most(spec.max_scale, "max_scale", "held to max") if spec.max_scale else count
+
+
+def _scheduled(spec: ScalingSpec, observed: Observed, clock: Bounds, count: _Count, now: float) -> _Count:
+    if clock.fixed is not None:
+        count = count.at_least(clock.fixed, "schedule", f"{clock.words} has")
+        count = count.at_most(clock.fixed, "schedule", f"{clock.words} has")
+    elif clock.floor is not None:
+        count = count.at_least(clock.floor, "schedule", f"{clock.words} keeps")
+    if clock.set_at is None or now - clock.set_at >= spec.stable_window:
+        return count
+    seen = f"the clock was set by {clock.set_by:+.0f} s {now - clock.set_at:.0f} s ago"
+    return count.at_least(observed.replicas, "clock_set", f"{seen}: holding")
+
+
+def _demand(spec: ScalingSpec, observed: Observed, pods: int) -> int:
+    """`pods` within the bounds."""
+    clock = observed.scheduled
+    if clock is not None and clock.fixed is not None:
+        pods = clock.fixed
+    else:
+        pods = max(pods, spec.min_scale, (clock and clock.floor) or 0)
+    return min(spec.max_scale, pods) if spec.max_scale else pods
+
+
+def _left_to_others(spec: ScalingSpec, observed: Observed, count: _Count) -> _Count:
+    """Another has the count from one pod on: from zero goes one, or what is woken with; to zero go all."""
+    there = observed.replicas
+    if count.pods == 0:
+        return count
+    if there == 0:
+        return count.at_most(
+            max(1, spec.activation_scale, spec.min_scale), count.rule, "by hpa: starting with"
+        )
+    return _Count(there, "by_hpa", (f"by hpa: leaving {there}; ", *count.words))
 
 
 def _to_zero(spec: ScalingSpec, state: State, observed: Observed, now: float) -> _Count:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from autoscaler.coldstarts import PHASES
 from autoscaler.controller import Controller
 from autoscaler.kpa import Decision
 from autoscaler.target import Target
@@ -67,7 +68,12 @@ class AutoscalerCollector(Collector):
         text = "The metric's value per pod that is aimed at."
         yield Family("tidegate_autoscaler_target", text, "gauge", ("backend", "metric"), self._aims)
         yield decided("panic", "1 while a burst holds the count up.", lambda decision: int(decision.panic))
+        text = "Starts that requests waited for, by what ended the phase: the decision, the pod's steps, the first byte of an answer."
+        name = "tidegate_cold_start_phase_seconds"
+        yield Family(name, text, "histogram", ("backend", "phase"), self._starts)
         yield each("decisions", "Decisions made.", "counter", lambda target: target.decisions)
+        text = "Counts that another hand has set."
+        yield each("foreign_changes", text, "counter", lambda target: target.hands.changes)
         yield each(
             "scaling_errors", "Attempts to scale that failed.", "counter", lambda target: target.errors
         )
@@ -90,6 +96,12 @@ class AutoscalerCollector(Collector):
         for target in self._targets():
             for metric in target.spec.metrics:
                 yield (target.name, metric.name), metric.target
+
+    def _starts(self) -> Iterator[Row]:
+        for backend, phases in self._controller.starts.seconds():
+            for phase in PHASES:
+                if phase in phases:
+                    yield (backend, phase), phases[phase]
 
     def _targets(self) -> list[Target]:
         """A copy: others run between two rows."""

@@ -12,7 +12,7 @@ desired or what exists, whichever is less; planning on the result of a plan give
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,12 @@ class TargetState:
     """Nobody can change the count; it is decided on for show."""
     ordered: bool = False
     """A lowered count costs the highest ordinals, whatever is asked for."""
+    setter: str | None = None
+    """Who has set the count, "" when nobody knows; None: nobody else can."""
+    known_of: str = ""
+    """Of which object, as which leader: where that is another, a count that is another means nothing."""
+    stuck: str = ""
+    """Why it cannot even make the pods that it shall have, as with a quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,23 @@ def _may_end(pod: PodState) -> bool:
     return pod.draining and not pod.in_flight and (pod.drained or not (pod.ready or pod.probed))
 
 
+class Milestones(NamedTuple):
+    """How many seconds ago a pod got there; None: not known, or it has no such step."""
+
+    created: float | None = None
+    scheduled: float | None = None
+    initialized: float | None = None
+    """Its init containers had ended."""
+    pulled: float | None = None
+    started: float | None = None
+    """Its process, or each of its containers, ran."""
+
+    @property
+    def whole(self) -> bool:
+        """Nothing more is to be told. A pod that was scheduled is a cluster's, and had its image pulled."""
+        return self.started is not None and (self.scheduled is None or self.pulled is not None)
+
+
 class Scaler(Protocol):
     """Reads and sets one target's replica count. Implemented by local processes and by the cluster.
 
@@ -155,6 +178,9 @@ class Scaler(Protocol):
 
     def observe(self) -> TargetState | Unknown:
         """What is known now, without waiting; `in_flight` and `drained` are filled in by `target`."""
+
+    def milestones(self, uid: str) -> Milestones | None:
+        """What is known by now of how a pod came up."""
 
     async def drain(self, uids: Collection[str]) -> None:
         """Mark pods so that gateways send them nothing new."""

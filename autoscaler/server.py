@@ -28,7 +28,7 @@ from autoscaler.processes import LocalPods
 from autoscaler.scalers import FixedScaler, LocalPodsMaker, template_of
 from autoscaler.signals.asked import Pods
 from autoscaler.signals.signals import Signals
-from autoscaler.spec import MetricSpec, ScalingSpec
+from autoscaler.spec import MetricSpec, ScalingSpec, ScheduleSpec
 from autoscaler.streams import Streams
 from autoscaler.target import LONGEST_RETIREMENT, SETTLED_AFTER, Target
 from gateway.config import (
@@ -64,7 +64,11 @@ def spec_of(backend: BackendConfig, *, runs_command: bool, reachable: bool = Tru
         MetricSpec(*(getattr(metric, field.name) for field in fields(MetricSpec)))
         for metric in resolved.metrics
     )
-    return ScalingSpec(**{**plain, "metrics": metrics}, reachable=reachable)
+    schedules = tuple(
+        ScheduleSpec(*(getattr(schedule, field.name) for field in fields(ScheduleSpec)))
+        for schedule in resolved.schedules
+    )
+    return ScalingSpec(**{**plain, "metrics": metrics, "schedules": schedules}, reachable=reachable)
 
 
 @dataclass(frozen=True, slots=True)

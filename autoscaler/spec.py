@@ -6,6 +6,7 @@ pods, and the largest number counts (`demand`).
 """
 
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Literal
 
 MetricType = Literal[
@@ -54,6 +55,23 @@ class MetricSpec:
         return self.type in _RESOURCES
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """A number of pods from each `start` to the next `end`, by the clock of `zone`; one of `floor` and `fixed` is given."""
+
+    start: str
+    """As in cron: minute, hour, day of month, month, weekday."""
+    end: str
+    zone: tzinfo
+    floor: int | None = None
+    """Pods at least."""
+    fixed: int | None = None
+    """Pods exactly."""
+
+    def __str__(self) -> str:
+        return f"schedule {self.start} to {self.end} ({self.zone})"
+
+
 CONCURRENCY = MetricSpec("concurrency", "concurrency", total=100.0, target=70.0)
 """What Knative scales on unless told otherwise: target = max(0.01, total * utilization)."""
 
@@ -83,5 +101,9 @@ class ScalingSpec:
     scale_to_zero_pod_retention_period: float = 0.0
     target_burst_capacity: float = 211.0
     """-1: unlimited. Reported as excess burst capacity; Tidegate is always in the path."""
+    by: Literal["tidegate", "hpa"] = "tidegate"
+    """hpa: another scaler has the count from one pod on, and the way from zero and to zero is ours."""
+    pause: bool = False
+    schedules: tuple[ScheduleSpec, ...] = ()
     reachable: bool = True
     """False: no Route names the Backend, so it may fall as fast as it likes."""

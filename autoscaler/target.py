@@ -9,17 +9,21 @@ is decided. `controller` says when to decide and to act.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from autoscaler.collector import Collector
+from autoscaler.explain import Explanation, Situation, explain
+from autoscaler.hands import Change, Hands
+from autoscaler.history import History
 from autoscaler.kpa import Decision, State, decide
 from autoscaler.plan import Plan, PodState, Scaler, Superseded, TargetState, Unknown, plan, settled
+from autoscaler.schedules import Schedules
 from autoscaler.spec import ScalingSpec
 
 logger = logging.getLogger(__name__)
 
-HISTORY = 100
 FIRST_RETRY = 2.0
 LAST_RETRY = 30.0
 SAID_AFTER = 1.0
@@ -43,18 +47,20 @@ class Target:
         clock: Callable[[], float],
         *,
         leads: Callable[[], bool] = lambda: True,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        """`wall` is the clock that schedules follow, which may be set at any time."""
         self.name = name
         self.spec = spec
         self.scaler = scaler
         self._collector = collector
         self._clock = clock
         self._leads = leads
+        self._wall = wall
 
         self.decision: Decision | None = None
         """The last one."""
-        self.history: list[Decision] = []
-        """Those that changed the count or the rule, oldest first. No deque: an empty one takes 0.7 KB, and most stay short."""
+        self.history = History()
         self.decisions = 0
         self.waiting_for = ""
         """What must be known before anything is decided; empty once it is."""
@@ -63,6 +69,8 @@ class Target:
         self.listener: Callable[[Decision], object] | None = None
         """Told of each decision as it is made, before it is acted on."""
         self._state: State | None = None
+        self.schedules: Schedules | None = None
+        self.hands = Hands()
 
         self.errors = 0
         self.error = ""
@@ -84,6 +92,14 @@ class Target:
         if self.removed_at is not None:
             return 0
         return None if self.decision is None else self.decision.desired
+
+    @property
+    def waking(self) -> bool:
+        """It was decided that there shall be pods for requests that wait while none is ready."""
+        if self.decision is None or self.removed_at is not None:
+            return False
+        seen = self.decision.observed
+        return seen.waiting > 0 and not seen.ready and self.decision.desired > 0
 
     @property
     def ready(self) -> int:
@@ -116,22 +132,59 @@ class Target:
 
     # -- deciding
 
+    def configure(self, spec: ScalingSpec) -> None:
+        """Scale like this from now on."""
+        if spec != self.spec:
+            self.hands.forgive()
+        self.spec = spec
+
     def decide(self) -> None:
         """Decide anew, and act when that asks for it."""
         there = self.scaler.observe()
         if isinstance(there, Unknown):
+            self.hands.forget()
             self._wait_for(there.reason)
             return
         if self.waiting_for:
             self._wait_for("")
         if self.removed_at is not None:
             self.act()
-        elif settled(there, self._decide(there).desired):
+            return
+        self._decide(there, self._look(there))
+        if settled(there, self._aim(there)):
             self._marked.clear()
         else:
             view = self.view()
-            if not isinstance(view, Unknown) and plan(view, self.wish or 0) != _NOTHING:
+            if not isinstance(view, Unknown) and plan(view, self._aim(view)) != _NOTHING:
                 self.act()
+
+    def _look(self, there: TargetState) -> Change | None:
+        """Whether another hand has set the count. Only who leads can tell: the leader's writes are no other hand's."""
+        if there.setter is None:
+            return None
+        if self.spec.by == "hpa" or not self._leads():
+            self.hands.forget()
+        change = self.hands.look(there.replicas, there.setter, there.known_of, self._clock())
+        if change is not None:
+            advice = (
+                ": say `by: hpa` for an autoscaler, or have one of both let go" if change.contests else ""
+            )
+            level = logging.WARNING if change.contests else logging.INFO
+            logger.log(level, "%s: %s%s", self.name, change, advice)
+        return change
+
+    def _aim(self, there: TargetState) -> int:
+        """The count to go for from what is there now, which may be another than what was decided on."""
+        decision, desired = self.decision, self.wish or 0
+        if decision is None or self.removed_at is not None:
+            return desired
+        if self.spec.pause or (self.spec.by == "hpa" and desired and there.replicas):
+            return there.replicas
+        if self.spec.by == "hpa" or there.setter is None:
+            return desired
+        seen = decision.observed
+        waiting = bool(seen.waiting and not seen.ready)
+        return self.hands.aim(there.replicas, desired, self._clock(), waiting=waiting)
 
     def _wait_for(self, reason: str) -> None:
         """Said when it has held for a while: at the start nothing is known for a moment."""
@@ -143,27 +196,47 @@ class Target:
             logger.warning("%s: %s; until then nothing is decided", self.name, reason)
             self._waiting_said = True
 
-    def _decide(self, there: TargetState) -> Decision:
+    def _decide(self, there: TargetState, change: Change | None) -> None:
         now = self._clock()
         ready = _ready(there)
         observed = self._collector.observe(self.name, ready=ready, replicas=there.replicas, now=now)
+        observed.changed = change
+        if self.spec.schedules:
+            if self.schedules is None or self.schedules.schedules != self.spec.schedules:
+                self.schedules = Schedules(self.spec.schedules)
+            observed.scheduled = self.schedules.bounds(self._wall(), now)
         # What nobody can take away need not be held by a panic, which would be hard to read in the reason.
         state = self._state or State.initial(self.spec, 0 if there.fixed else ready, now)
         last = self.decision
         self._state, decision = decide(self.spec, state, observed, now)
         if there.fixed:
-            decision = replace(decision, words=(f"fixed at {there.replicas} pods; ", *decision.words))
+            decision = _of_others(decision, there.replicas)
         self.decision = decision
         self.decisions += 1
+        self.hands.decided(decision.demand)
         if self.listener is not None:
             self.listener(decision)
-        if last is None or (decision.desired, decision.rule) != (last.desired, last.rule):
-            self.history.append(decision)
-            del self.history[:-HISTORY]
         before = there.replicas if last is None else last.desired
-        if decision.desired != before:
+        self.history.note(decision, before)
+        if decision.desired != before and not there.fixed:
             logger.info("%s: %d -> %d pods: %s", self.name, before, decision.desired, decision.reason)
-        return decision
+
+    def explain(self) -> Explanation:
+        """Why there are as many pods as there are, and what would change it."""
+        now, hands = self._clock(), self.hands
+        situation = Situation(
+            self.spec,
+            self.view(),
+            self.decision,
+            self._state,
+            now,
+            leads=self._leads(),
+            removed=self.removed_at is not None,
+            hand=hands.last if hands.standing else None,
+            contester=hands.contested(now),
+            error=self.error,
+        )
+        return explain(situation)
 
     def retire(self) -> asyncio.Future[bool]:
         """Drain and scale to zero, whatever the demand.
@@ -243,7 +316,7 @@ class Target:
             view = self.view()
             if not marked or self.wish is None or isinstance(view, Unknown):
                 break
-            steps = plan(view, self.wish)
+            steps = plan(view, self._aim(view))
             marked = bool(steps.drain)
             if steps.undrain:
                 await scaler.undrain(steps.undrain)
@@ -254,7 +327,9 @@ class Target:
             if self.scaler is not scaler:
                 raise Superseded("the configuration names another target now")
             if steps.replicas is not None:
+                self.hands.writing(steps.replicas)
                 await scaler.scale(steps.replicas, steps.remove)
+                self.hands.wrote(steps.replicas)
         there = self.scaler.observe()
         empty = not isinstance(there, Unknown) and not there.replicas and not there.pods
         if self._gone is not None and empty:
@@ -267,6 +342,13 @@ class Target:
         failing += f", {self.waiting_for}" if self.waiting_for else ""
         removed = ", removed" if self.removed_at is not None else ""
         return f"<Target {self.name} wish={self.wish}{draining}{removed}{failing}>"
+
+
+def _of_others(decision: Decision, replicas: int) -> Decision:
+    """There shall be as many as there are: what would be wanted is only told."""
+    pods = f"{replicas} pod{'' if replicas == 1 else 's'}"
+    words = (f"others scale it: {pods}; {decision.desired} would be wanted: ", *decision.words)
+    return replace(decision, desired=replicas, rule="fixed", words=words)
 
 
 def _ready(there: TargetState) -> int:

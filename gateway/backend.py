@@ -11,7 +11,8 @@ from typing import Any
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
-from gateway.errors import BACKEND_REMOVED, CANNOT_START, OVERLOADED, QUEUE_FULL, GatewayError, Reason
+from gateway.door import Door
+from gateway.errors import BACKEND_REMOVED, CANNOT_START, GatewayError, Reason
 from gateway.patience import Patience
 from gateway.queues import Discipline, queue_of
 from gateway.standing import Standing
@@ -57,6 +58,8 @@ class Limits:
     activation_timeout: float = 300.0
     hold: bool = False
     """A request whose client left keeps its slot until the pod has answered."""
+    paused: bool = False
+    """Nobody starts pods; said to whoever has waited too long."""
     bytes: int = 0
     """Of heads and bodies that may wait at once; 0: no limit."""
     discipline: Discipline = "fifo"
@@ -83,9 +86,10 @@ class Backend:
         self.breaker = Breaker(limits.concurrency, limits.depth)
         self.breaker.bytes_limit = limits.bytes
         self.breaker.queue = queue_of(limits.discipline)
-        self.patience = Patience(name, limits, self.breaker, now)
         self.activator = Activator()
+        self.patience = Patience(name, limits, self.breaker, self.activator, now)
         self.stats = BackendStats(now)
+        self.door = Door(name, self.breaker, self.patience, self.stats.sheds)
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
@@ -124,33 +128,20 @@ class Backend:
         Raises GatewayError: queue_full, queue_timeout when its turn would come too late, cannot_start, or backend_removed.
         """
         self._refuse_if_hopeless()
-        hopeless = self.patience.hopeless(waiter, now)
-        if hopeless is not None:
-            self._shed("late")
-            raise hopeless
-        pushed = self._make_room(waiter, 1, waiter.size, now)
+        pushed = self._push_out(self.door.admit(waiter, now), now)
         self.stats.begun += 1
         self._queue(waiter, now)
         return pushed
 
     def grow(self, waiter: Waiter, size: int, now: float) -> list[tuple[Waiter, GatewayError]]:
-        """More of the body of one that waits has come; returns those that were pushed out for it.
-
-        Raises GatewayError: queue_full; then it still waits.
-        """
-        pushed = self._make_room(waiter, 0, size, now)
+        """The same when more of its body has come. Raises GatewayError: queue_full; then it still waits."""
+        pushed = self._push_out(self.door.room(waiter, 0, size, now), now)
         self.breaker.grow(waiter, size)
         return pushed
 
-    def lower(self, priority: int) -> Iterator[tuple["Backend", Waiter]]:
-        """Those that wait with a lower priority: the lowest first, of those the newest."""
-        return ((self, waiter) for waiter in self.breaker.queue.worse(priority))
-
-    def push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+    def displace(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
         """The gateway's memory is needed for others: these wait no longer."""
-        detail = f"backend {self.name}: a request with a higher priority needs the memory that this one held while it waited"
-        error = GatewayError(OVERLOADED, detail, self.patience.retry_after(now))
-        refused = self._refuse(waiters, error, "memory", now)
+        refused = self._take_out(waiters, self.door.displaced(len(waiters), now), now)
         if not self.breaker.queued:
             self._start_over("abandoned", now)
         return refused
@@ -239,7 +230,7 @@ class Backend:
             self.breaker.update(endpoint)
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
-        self.patience.pending = news.pending
+        self.activator.pending = news.pending
         self.patience.growing = any(not (info.ready or info.draining) for info in news.pods)
         self._availability(now)
         verdict.granted = self.grants(now)
@@ -351,50 +342,22 @@ class Backend:
             self.patience.pace.granted(now)
         return granted
 
-    def _make_room(
-        self, waiter: Waiter, places: int, size: int, now: float
-    ) -> list[tuple[Waiter, GatewayError]]:
-        breaker = self.breaker
-        if not breaker.bytes_limit and breaker.queued < breaker.depth:
-            return []
-        pushed = breaker.room_for(waiter, places, size)
-        if pushed == []:
-            return []
-        retry_after = self.patience.retry_after(now)
-        if pushed is None:
-            by_count = breaker.full and places > 0
-            self._shed("depth" if by_count else "bytes")
-            held = f"{breaker.queued} requests waiting, its queue's depth"
-            if not by_count:
-                held = f"{breaker.bytes} bytes of requests waiting, and its queue takes {breaker.bytes_limit}"
-            raise GatewayError(QUEUE_FULL, f"backend {self.name} has {held}", retry_after)
-        detail = f"backend {self.name}: its queue is full, and a request went before this one that has a higher priority, or whose tenant has less than its share"
-        return self._refuse(pushed, GatewayError(QUEUE_FULL, detail, retry_after), "pushed_out", now)
+    def _push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+        return self._take_out(waiters, self.door.pushed_out(len(waiters), now), now) if waiters else []
 
-    def _refuse(
-        self, waiters: list[Waiter], error: GatewayError, shed: str, now: float
+    def _take_out(
+        self, waiters: list[Waiter], error: GatewayError, now: float
     ) -> list[tuple[Waiter, GatewayError]]:
         for waiter in waiters:
             self.breaker.withdraw(waiter)
             self._unqueued(waiter, now)
-            self._shed(shed)
         self.stats.ended += len(waiters)
         if waiters and not self.breaker.queued:
             self.patience.queue_changed(now)
         return [(waiter, error) for waiter in waiters]
 
-    def _shed(self, why: str) -> None:
-        sheds = self.stats.sheds
-        sheds[why] = sheds.get(why, 0) + 1
-
     def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
-        waiters = list(self.breaker.waiters())
-        for waiter in waiters:
-            self.breaker.withdraw(waiter)
-            self._unqueued(waiter, now)
-        self.stats.ended += len(waiters)
-        self.patience.queue_changed(now)
-        return [(waiter, GatewayError(reason, detail)) for waiter in waiters]
+        return self._take_out(list(self.breaker.waiters()), GatewayError(reason, detail), now)
 
     def _availability(self, now: float) -> None:
         self.patience.pods_changed(now)
@@ -416,7 +379,7 @@ class Backend:
         return not self.breaker.available and not any(e.ready for e in self.endpoints.values())
 
     def _start_over(self, outcome: Outcome, now: float) -> None:
-        seconds = self.activator.over(now)
+        seconds = self.activator.over(now, ready=outcome == "ready")
         if seconds is None:
             return
         stats = self.stats

@@ -77,7 +77,8 @@ class BeatMaker:
         new = _read(backend, now)
         old = self._before.get(backend.name, (0.0, 0.0, 0, 0, 0, 0.0))
         self._readings[backend.name] = new
-        if new == old and not backend.in_flight and not backend.breaker.queued:
+        started = backend.activator.told(now)
+        if new == old and not backend.in_flight and not backend.breaker.queued and not started:
             if backend.stats.tells and backend.name in self._counts_before:
                 self._counts[backend.name] = self._counts_before[backend.name]
             return None
@@ -95,6 +96,7 @@ class BeatMaker:
             _busy(backend),
             latencies.get("queue_wait", {}),
             latencies.get("response_time", {}),
+            started,
         )
 
     def _latencies(self, backend: Backend, now: float) -> dict[str, dict[int, int]]:

@@ -1,7 +1,7 @@
 """The `tidegate` command. The only module that knows both the gateway and the autoscaler: `up` runs them in one process.
 
-Exit codes: 0 after an orderly end, 2 when the configuration or an argument cannot be used (one line per problem on standard error),
-130 when a second signal ended it at once.
+Exit codes: 0 after an orderly end, 1 when nobody answers `explain`, 2 when the configuration or an argument cannot be used (one line per
+problem on standard error), 130 when a second signal ended it at once.
 """
 
 import asyncio
@@ -17,18 +17,25 @@ from typing import Any
 
 import click
 import uvloop
+from pydantic_core import PydanticCustomError
 from rich.console import Console
 
 from autoscaler import server as autoscaler_server
 from autoscaler.admin import add_routes
+from autoscaler.inquiry import Unanswered, ask
 from autoscaler.metrics import AutoscalerCollector
 from autoscaler.server import Autoscaler
+from autoscaler.telling import overview, whole
 from gateway.config import Config, ConfigError, Overrides, json_schema, load
+from gateway.config.units import parse_duration
 from gateway.ending import Ending
 from gateway.live import LiveTable, PlainLog
 from gateway.server import Server, load_for
 
 logger = logging.getLogger(__name__)
+
+_USUAL_ADMINS = ("http://127.0.0.1:8082", "http://127.0.0.1:8081")
+"""Where a configuration that says nothing of it has the decisions."""
 
 _config = click.argument("config", type=click.Path(path_type=Path))
 _listen = click.option(
@@ -71,6 +78,56 @@ def gateway(config: Path, listen: str | None, admin: str | None) -> None:
 def autoscaler(config: Path, admin: str | None) -> None:
     """Run an autoscaler on its own."""
     _run(lambda: autoscaler_server.run(config, Overrides(autoscaler_admin=admin)))
+
+
+class _Duration(click.ParamType[float]):
+    """As in the configuration."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 (click's)
+        try:
+            return parse_duration(value)
+        except PydanticCustomError as error:
+            [(_, words)] = (error.context or {})["faults"]
+            self.fail(words, param, ctx)
+
+
+@main.command()
+@click.argument("backend", required=False)
+@click.option(
+    "--last",
+    default="10m",
+    type=_Duration(),
+    help="How far back changes are shown; 10m unless told otherwise.",
+)
+@click.option("--admin", metavar="URL", help="The autoscaler's admin side; else the configuration's.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The configuration that it runs; else the defaults' addresses.",
+)
+def explain(backend: str | None, last: float, admin: str | None, config: Path | None) -> None:
+    """Say why BACKEND has as many pods as it has, and what would change that; without BACKEND a line of each."""
+    try:
+        told = asyncio.run(ask(_admin_sides(admin, config), backend))["backends"]
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(2)
+    except Unanswered as words:
+        click.echo(str(words), err=True)
+        sys.exit(1)
+    lines = overview(told) if backend is None else whole(backend, told[backend], last)
+    click.echo("\n".join(lines or ["no backend is scaled"]))
+
+
+def _admin_sides(admin: str | None, config: Path | None) -> list[str]:
+    """Where an autoscaler of its own tells of its decisions, then where `up` does."""
+    if admin is not None:
+        return [admin if "://" in admin else f"http://{admin}"]
+    if config is None:
+        return list(_USUAL_ADMINS)
+    return list(load(config).decision_urls)
 
 
 @main.command()

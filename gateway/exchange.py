@@ -193,7 +193,7 @@ class Exchange(Inspecting):
         if client is not None and self._responded:
             client.reset()
         elif client is not None:
-            head, body = problem(error, self._head.request_id or b"")
+            head, body = problem(error, self._head.request_id or b"", details=self._gateway.details)
             client.respond(head, body, [], self._extra(), ended=True)
 
     # -- the breaker's side
@@ -224,6 +224,8 @@ class Exchange(Inspecting):
         client = self._client
         if client is not None:
             self._traffic.response_start.observe(now - self._begun)
+            if self._cold is not None:
+                self._note_start(now)
         if ended:
             self._pod = None
             self._finish(head.status, None, now)
@@ -325,6 +327,11 @@ class Exchange(Inspecting):
         if self._search is not None:
             extra += self._search.cookie
         return extra
+
+    def _note_start(self, now: float) -> None:
+        """The first byte of a request that waited for a start."""
+        if self._backend is not None and self._endpoint is not None:
+            self._backend.activator.answered(self._endpoint.uid, now)
 
     def _count(self, status: int, reason: Reason | None, now: float) -> None:
         """Once per request: what the client saw, or would have seen."""

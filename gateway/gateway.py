@@ -7,7 +7,7 @@ configuration, and sets the two hooks through which news leaves: a nudge to the 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from typing import Protocol
 
@@ -57,6 +57,8 @@ class Gateway:
         self.head_limits = HeadLimits()
         self.head_timeout = 10.0
         """Seconds from a connection's or a request's first moment to its head's last byte."""
+        self.details = True
+        """Clients are told the details of what went wrong behind us."""
         self.unrouted = Traffic("", "")
         """Requests that met no Route."""
         self.forwarding = ForwardedPolicy()
@@ -136,7 +138,7 @@ class Gateway:
             return False
         short = self.buffered.short(size)
         victims: dict[Backend, list[Waiter]] = {}
-        lines = [backend.lower(priority) for backend in self.backends.values() if backend.breaker.queued]
+        lines = [_lower(backend, priority) for backend in self.backends.values() if backend.breaker.queued]
         for backend, waiter in merge(*lines, key=_worst_first):
             if short <= 0:
                 break
@@ -147,7 +149,7 @@ class Gateway:
             return False
         now = self.now()
         for backend, waiters in victims.items():
-            self.turn_away(backend.push_out(waiters, now))
+            self.turn_away(backend.displace(waiters, now))
         return self.buffered.hold(size)
 
     def report(self, error: GatewayError, backend: str, request_id: bytes) -> None:
@@ -185,6 +187,10 @@ class Gateway:
 
     def __repr__(self) -> str:
         return f"<Gateway {len(self.backends)} backends, {len(self.clients)} connections{', draining' if self.draining else ''}>"
+
+
+def _lower(backend: Backend, priority: int) -> Iterator[tuple[Backend, Waiter]]:
+    return ((backend, waiter) for waiter in backend.breaker.queue.worse(priority))
 
 
 def _worst_first(item: tuple[Backend, Waiter]) -> tuple[int, float]:

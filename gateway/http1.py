@@ -352,10 +352,13 @@ def capabilities() -> ResponseHead:
     return head
 
 
-def problem(error: GatewayError, request_id: bytes) -> tuple[ResponseHead, bytes]:
-    """An answer of our own: problem details (RFC 9457) with the reason's slug and the request id."""
+def problem(error: GatewayError, request_id: bytes, *, details: bool = True) -> tuple[ResponseHead, bytes]:
+    """An answer of our own: problem details (RFC 9457) with the reason's slug and the request id.
+
+    Without `details` what went wrong behind us is named by its reason alone; what is wrong with the request itself is told in any case.
+    """
     reason = error.reason
-    details = {
+    told = {
         "type": "about:blank",
         "title": reason.title,
         "status": reason.status,
@@ -363,7 +366,9 @@ def problem(error: GatewayError, request_id: bytes) -> tuple[ResponseHead, bytes
         "reason": reason.slug,
         "request_id": request_id.decode("latin-1"),
     }
-    body = json.dumps(details, ensure_ascii=False).encode() + b"\n"
+    if not details and reason.status >= 500:
+        del told["detail"]
+    body = json.dumps(told, ensure_ascii=False).encode() + b"\n"
     head = ResponseHead(reason.status)
     head.content_length = len(body)
     head.lines.append(b"content-type: application/problem+json\r\n")

@@ -10,8 +10,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gateway.errors import ACTIVATION_TIMEOUT, CONNECT_FAILED, QUEUE_TIMEOUT, GatewayError
+from gateway.timers import Stopwatch
 
 if TYPE_CHECKING:
+    from gateway.activator import Activator
     from gateway.backend import Limits
     from gateway.breaker import Breaker, Endpoint, Waiter
 
@@ -24,23 +26,6 @@ STALE = 60.0
 """Seconds without anybody waiting after which the pace is measured anew."""
 LONGEST_RETRY = 60.0
 """Seconds that a client is asked to stay away at most."""
-
-
-class Stopwatch:
-    """Seconds during which something was so."""
-
-    __slots__ = ("_since", "_total")
-
-    def __init__(self) -> None:
-        self._total = 0.0
-        self._since: float | None = None
-
-    def set(self, *, running: bool, now: float) -> None:
-        self._total = self.read(now)
-        self._since = now if running else None
-
-    def read(self, now: float) -> float:
-        return self._total if self._since is None else self._total + now - self._since
 
 
 class Pace:
@@ -88,15 +73,16 @@ class Pace:
 class Patience:
     """One Backend's."""
 
-    def __init__(self, backend: str, limits: "Limits", breaker: "Breaker", now: float) -> None:
+    def __init__(
+        self, backend: str, limits: "Limits", breaker: "Breaker", activator: "Activator", now: float
+    ) -> None:
         self.limits = limits
-        self.pending: str | None = None
-        """Why pods take long to start."""
         self.growing = False
         """A pod is on its way: the pace will be another."""
         self.pace = Pace()
         self._backend = backend
         self._breaker = breaker
+        self._activator = activator
         self._served = Stopwatch()
         self._starved = Stopwatch()
         self._capacity = (0, limits.concurrency)
@@ -158,8 +144,9 @@ class Patience:
             return None
         if waiter.avoid:
             return self._unconnected(waiter, waited)
-        why = f": {self.pending}" if self.pending else ""
-        detail = f"no pod of backend {self._backend} became ready in {waited:.1f} s{why}"
+        why = self._activator.pending or ("its scaling is paused" if limits.paused else "")
+        because = f": {why}" if why else ""
+        detail = f"no pod of backend {self._backend} became ready in {waited:.1f} s{because}"
         return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
 
     def retry_after(self, now: float) -> float:

@@ -1,4 +1,4 @@
-"""Is a pod ready? One attempt, and how long to wait between attempts.
+"""Is a pod ready? One attempt, with what is wrong, and how long to wait between attempts.
 
 Used for pods that nobody else watches: local processes, fixed URLs. An attempt that fails for whatever reason is "not
 ready", so callers loop without handling errors; only cancellation comes through. Each attempt is a connection of its own,
@@ -6,7 +6,7 @@ so that nothing of a half-started server is kept.
 """
 
 import asyncio
-import contextlib
+import os
 from collections.abc import Iterable, Iterator
 
 from gateway.tls import Trust
@@ -39,18 +39,53 @@ async def probe(
 
     With `trust` over TLS, whose handshake must succeed as for a request: a pod with a wrong certificate is not ready.
     """
-    # LimitOverrunError: a line without end. ValueError: a status that is no number, a host that is no name.
-    with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+    return await fault(host, port, path, timeout, trust, headers=headers) is None
+
+
+async def fault(
+    host: str,
+    port: int,
+    path: str | None,
+    timeout: float,
+    trust: Trust | None = None,
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+) -> str | None:
+    """As `probe`: None when it succeeded, else what was got, in words."""
+    authority = _authority(host, port)
+    asked = authority if path is None else f"GET {path} at {authority}"
+    try:
         async with asyncio.timeout(timeout):
-            options = {} if trust is None else trust.options(host)
-            reader, writer = await asyncio.open_connection(host, port, **options)
-            try:
-                authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                return path is None or 200 <= await _status(reader, writer, authority, path, headers) < 400
-            finally:
-                # abort() does not linger for a peer that reads nothing, and needs no await under cancellation.
-                writer.transport.abort()
-    return False
+            status = await _attempt(host, port, path, trust, headers)
+    except TimeoutError:
+        return f"{asked}: no answer within {timeout:g} s"
+    except OSError as error:
+        # asyncio joins several addresses' failures to a text of its own, without a number.
+        return f"{asked}: {os.strerror(error.errno).lower() if error.errno else error}"
+    except EOFError:
+        return f"{asked}: closed the connection before it answered"
+    except (ValueError, asyncio.LimitOverrunError):
+        # A status that is no number, a host that is no name; a line without end.
+        return f"{asked}: answers what is no HTTP/1"
+    return None if 200 <= status < 400 else f"{asked} answers {status}"
+
+
+async def _attempt(
+    host: str, port: int, path: str | None, trust: Trust | None, headers: Iterable[tuple[str, str]]
+) -> int:
+    """The status; 200 of a port that accepts and need say nothing."""
+    authority = _authority(host, port)
+    options = {} if trust is None else trust.options(host)
+    reader, writer = await asyncio.open_connection(host, port, **options)
+    try:
+        return 200 if path is None else await _status(reader, writer, authority, path, headers)
+    finally:
+        # abort() does not linger for a peer that reads nothing, and needs no await under cancellation.
+        writer.transport.abort()
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _status(

@@ -37,6 +37,7 @@ from gateway.config import (
     build_table,
     check_role,
     load,
+    unchangeable,
     watch,
 )
 from gateway.credentials import Keeper
@@ -81,15 +82,16 @@ class Server:
         self.config = config
         self.role = role
         self.gateway = Gateway(loop)
-        self._sources = PodSources(role)
+        self._sources = PodSources(role, loop.time())
         self.feeds = self._sources.feeds
         """By Backend; whoever runs its pods publishes here."""
         self.hub = StatsHub()
         self.status = Status(
-            gateway=f"{socket.gethostname()}-{os.getpid()}",
+            gateway=f"{os.environ.get('POD_NAME') or socket.gethostname()}-{os.getpid()}",
             version=version("tidegate"),
             started=loop.time(),
             config=str(config.path),
+            lacks=lambda: self._sources.lacks(loop.time()),
         )
         self.on_reload: Callable[[Config], Awaitable[None]] | None = None
         """Told of each configuration after it was taken over."""
@@ -190,6 +192,7 @@ class Server:
         # Off the loop: a thousand routes take 30 ms and more.
         gateway.table = await asyncio.to_thread(build_table, config, gateway.backends, old, files.secrets)
         gateway.head_timeout = config.defaults.timeouts.head
+        gateway.details = config.errors.details == "full"
         self._limit(config)
         for name in gateway.backends.keys() - config.backends.keys():
             self._remove(name, now)
@@ -268,7 +271,7 @@ class Server:
 
     async def _load(self) -> None:
         config = await asyncio.to_thread(load_for, self.role, self.config.path, self._overrides)
-        problems = list(self._unchangeable(config))
+        problems = unchangeable(self.config, config)
         if problems:
             raise ConfigError(problems)
         await self.apply(config)
@@ -277,18 +280,6 @@ class Server:
         logger.info(
             "took over %s: %d routes, %d backends", config.path, len(config.routes), len(config.backends)
         )
-
-    def _unchangeable(self, config: Config) -> list[Problem]:
-        found = []
-        for key in ("listen", "admin"):
-            old, new = getattr(self.config, key), getattr(config, key)
-            if old != new:
-                text = f"cannot change from {old} to {new} while running: restart Tidegate for that"
-                found.append(Problem(str(config.path), None, key, text))
-        if (self.config.tls is None) != (config.tls is None):
-            text = "cannot be added or removed while running: restart Tidegate for that"
-            found.append(Problem(str(config.path), config.line_of("tls"), "tls", text))
-        return found
 
     # -- listening
 
@@ -375,7 +366,6 @@ class Server:
         return self.wanted()
 
     def _registry(self) -> CollectorRegistry:
-        registry = CollectorRegistry()
         sources = Sources(
             backends=self.gateway.backends,
             unrouted=self.gateway.unrouted,
@@ -387,9 +377,9 @@ class Server:
             tls=self.status.tls,
             version=self.status.version,
         )
-        registry.register(GatewayCollector(sources))
-        self.registry = registry
-        return registry
+        self.registry = CollectorRegistry()
+        self.registry.register(GatewayCollector(sources))
+        return self.registry
 
     def __repr__(self) -> str:
         return f"<Server {self.role} {self.gateway!r}>"
@@ -404,4 +394,5 @@ def limits_of(config: BackendConfig, discipline: Discipline) -> Limits:
         queue_timeout=config.queue.timeout,
         activation_timeout=config.activation_timeout,
         hold=config.cancel == "hold",
+        paused=config.scale.pause,
     )

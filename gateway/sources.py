@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.backend import EndpointInfo
+from gateway.firstlook import FirstLook
 from gateway.kube.connect import connect
 
 if TYPE_CHECKING:
@@ -22,11 +23,20 @@ if TYPE_CHECKING:
 class PodSources:
     """The Feeds of a gateway's Backends, and what publishes into them."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, now: float) -> None:
         self.feeds: dict[str, Feed] = {}
         """By Backend."""
         self._role = role
         self._cluster: ClusterFeeds | None = None
+        self._first_look = FirstLook(now)
+
+    def lacks(self, now: float) -> str | None:
+        """Why a gateway that has just started knows too little for clients to be sent there; None once they may."""
+        if self._cluster is None:
+            return self._first_look.lacks((), now, any_listed=False, elsewhere=True)
+        found = self._cluster.discovery
+        elsewhere = len(self.feeds) > len(found)
+        return self._first_look.lacks(found.unlisted(), now, any_listed=found.listed, elsewhere=elsewhere)
 
     async def prepare(self, config: Config) -> None:
         """Connect to the cluster, if the configuration names things in one. Raises ConfigError, with nothing changed."""

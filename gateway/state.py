@@ -7,7 +7,7 @@ that sends it lets others run between two pieces.
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -88,6 +88,8 @@ class Status:
     started: float
     config: str
     """Where the configuration comes from, for people."""
+    lacks: Callable[[], str | None] = lambda: None
+    """What has yet to be known of the pods; asked once a configuration is loaded."""
     listen: tuple[str, ...] = ()
     """Addresses that clients connect to, `host:port`."""
     most_connections: int = 0
@@ -116,7 +118,7 @@ class Status:
         """Why no client should be sent here; None when all is well."""
         if self.draining:
             return "draining"
-        return None if self.loaded else "configuration not loaded"
+        return self.lacks() if self.loaded else "configuration not loaded"
 
     def __repr__(self) -> str:
         return f"<Status {self.gateway} {self.not_ready or 'ready'} routes={len(self.routes)} reloads={self.reloads.counts}>"
@@ -241,6 +243,7 @@ def backend_view(backend: Backend, wanted: int | None, now: float) -> dict[str, 
         "queue": _queue(backend, now),
         "replicas": {"ready": ready_replicas(backend), "wanted": wanted},
         "cannot_start": backend.activator.cannot_start,
+        "pending": backend.activator.pending,
         "starting_for": starting_for(backend, now),
     }
 

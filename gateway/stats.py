@@ -158,6 +158,9 @@ class Stat:
     Only of Backends that scale on it, as the next."""
     duration_counts: Mapping[int, int] = field(default_factory=dict)
     """In the same way: how long answers took, from the request's head to the last byte."""
+    started: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Starts that requests waited for and that are over: by uid of the pod that answered first, how many seconds ago it was asked for, was
+    ready, and gave the first byte."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,9 @@ class Beat:
 
 _STAT_FIELDS = tuple(item.name for item in fields(Stat))
 _COUNTS = ("wait_counts", "duration_counts")
-_PLAIN_FIELDS = frozenset(_STAT_FIELDS) - set(_COUNTS)
+_SELDOM = (*_COUNTS, "started")
+"""Left out when empty."""
+_PLAIN_FIELDS = frozenset(_STAT_FIELDS) - set(_SELDOM)
 
 
 def encode_stats(stats: Mapping[str, Stat]) -> str:
@@ -206,7 +211,7 @@ def encode_stats(stats: Mapping[str, Stat]) -> str:
     # Not asdict(): it copies every value deeply, which takes four times as long.
     plain = {
         backend: {
-            name: value for name in _STAT_FIELDS if (value := getattr(stat, name)) or name not in _COUNTS
+            name: value for name in _STAT_FIELDS if (value := getattr(stat, name)) or name not in _SELDOM
         }
         for backend, stat in stats.items()
     }
@@ -223,7 +228,10 @@ def _stat(raw: Mapping[str, Any]) -> Stat:
     counts = {
         name: {int(index): count for index, count in raw[name].items()} for name in _COUNTS if name in raw
     }
-    return _known(Stat, {**raw, **counts})
+    started = {
+        uid: (asked, ready, answered) for uid, (asked, ready, answered) in raw.get("started", {}).items()
+    }
+    return _known(Stat, {**raw, **counts, "started": started})
 
 
 def _known(cls: type[T], raw: Mapping[str, Any]) -> T:

@@ -1,4 +1,4 @@
-"""Deadlines by the thousand on one coarse wheel, so that a request costs no timer of its own.
+"""Deadlines by the thousand on one coarse wheel, so that a request costs no timer of its own; a stopwatch for those that run at times.
 
 Core: told the time. An item stands in at most one tick: the earliest it asked for. When that comes it is asked again and may
 name a later time, so moving a deadline further away costs nothing: the usual case of a request that is in time.
@@ -64,3 +64,20 @@ class TimerWheel:
 
     def __repr__(self) -> str:
         return f"<TimerWheel {sum(map(len, self._slots.values()))} items, {len(self._slots)} slots>"
+
+
+class Stopwatch:
+    """Seconds during which something was so."""
+
+    __slots__ = ("_since", "_total")
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._since: float | None = None
+
+    def set(self, *, running: bool, now: float) -> None:
+        self._total = self.read(now)
+        self._since = now if running else None
+
+    def read(self, now: float) -> float:
+        return self._total if self._since is None else self._total + now - self._since

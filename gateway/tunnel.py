@@ -162,6 +162,8 @@ class Tunnel(Exchange):
         self._open = self._responded = True
         self._status = head.status
         self._traffic.response_start.observe(now - self._begun)
+        if self._cold is not None:
+            self._note_start(now)
         self._expect(now, self._timeouts.idle, IDLE_TIMEOUT)
         self._moved = now
         client.switch(head, data, self._extra())

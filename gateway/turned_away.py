@@ -48,7 +48,7 @@ def turn_away(gateway: Gateway, transport: Any, error: GatewayError) -> None:  #
     gateway.report(error, "", request_id)
     protocol = TurnedAway(gateway, transport)
     transport.set_protocol(protocol)
-    head, body = problem(error, request_id)
+    head, body = problem(error, request_id, details=gateway.details)
     framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
     transport.write(head.render(framing, b"x-request-id: %b\r\n" % request_id, body))
     if len(gateway.turned_away) < AT_ONCE:

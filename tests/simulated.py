@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Collection
 
-from autoscaler.plan import PodState, TargetState, Unknown
+from autoscaler.hands import OURS
+from autoscaler.plan import Milestones, PodState, TargetState, Unknown
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.beats import BeatMaker
 from gateway.breaker import Endpoint, Waiter
@@ -20,9 +21,13 @@ class SimulatedPods:
         self.start_seconds = start_seconds
         self.replicas = 0
         self.pods: dict[str, PodState] = {}
+        self.known: dict[str, Milestones] = {}
+        """What is said of how pods came up."""
         self.log: list[str] = []
         self.broken: Exception | None = None
         """Raised by every call while set."""
+        self.setter: str | None = None
+        """Who has set the count last; None: nobody else can."""
         self.unknown = ""
         """Why nothing is known; empty: something is."""
         self.gate = asyncio.Event()
@@ -39,7 +44,17 @@ class SimulatedPods:
     def observe(self) -> TargetState | Unknown:
         if self.unknown:
             return Unknown(self.unknown)
-        return TargetState(self.replicas, tuple(self.pods.values()))
+        return TargetState(self.replicas, tuple(self.pods.values()), setter=self.setter)
+
+    def set_by(self, who: str, replicas: int) -> None:
+        """Another hand sets the count, and the newest pods go."""
+        self.setter, self.replicas = who, replicas
+        for uid in list(self.pods)[replicas:]:
+            del self.pods[uid]
+        self._fill()
+
+    def milestones(self, uid: str) -> Milestones | None:
+        return self.known.get(uid)
 
     async def drain(self, uids: Collection[str]) -> None:
         await self._call(f"drain {' '.join(uids)}")
@@ -54,7 +69,12 @@ class SimulatedPods:
         for uid in remove:
             del self.pods[uid]
         self.replicas = replicas
-        while len(self.pods) < replicas:
+        if self.setter is not None:
+            self.setter = OURS
+        self._fill()
+
+    def _fill(self) -> None:
+        while len(self.pods) < self.replicas:
             self._begin()
         self._publish()
 

@@ -1,15 +1,17 @@
 """Events on what is scaled, where `kubectl describe` shows them: counts that were set, and why pods do not get ready.
 
-Only the leader writes, and nothing waits for it: an Event that cannot be written is lost, and that is logged once. An equal Warning
-is written once in five minutes. Neighbours: `scaler` tells of counts, `targets` of decisions.
+Only the leader writes, and nothing waits for it: an Event that cannot be written is lost, and that is logged once. A Warning that is equal
+but for a length of time in it is written once in five minutes. Neighbours: `scaler` tells of counts, `targets` of decisions.
 """
 
 import asyncio
 import logging
+import re
 import time
 from typing import Any, Literal
 
 from autoscaler.cluster.lease import Lease
+from autoscaler.hands import Change
 from gateway.kube.client import Cluster, ClusterError
 from gateway.kube.objects import rfc3339
 from gateway.kube.workloads import Workload
@@ -18,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 REPEATED_AFTER = 300.0
 """Seconds until an equal Warning is written again."""
+_DURATION = re.compile(r"\b(?:[0-9.]+(?:h|ms|m|s))+\b")
+"""As in "back-off 20s", "back-off 2m40s", whose growth is no news."""
 _LONGEST_MESSAGE = 1024
 """Bytes that the API server takes."""
 _LONGEST_NAME = 230
@@ -42,6 +46,11 @@ class Events:
         name = "ScaledUp" if after > before else "ScaledDown"
         self._begin(workload, "Normal", name, f"from {before} to {after}: {reason}")
 
+    def changed(self, workload: Workload, change: Change) -> None:
+        """Another hand has set the count."""
+        kind: Literal["Normal", "Warning"] = "Warning" if change.contests else "Normal"
+        self._begin(workload, kind, "ReplicasChanged", str(change))
+
     def warn(
         self, workload: Workload, reason: Literal["CannotStart", "ActivationTimeout"], message: str
     ) -> None:
@@ -53,7 +62,7 @@ class Events:
             if now - at < REPEATED_AFTER:
                 break
             del self._warned[key]
-        key = (workload.uid, reason, message)
+        key = (workload.uid, reason, _DURATION.sub("", message))
         if key not in self._warned:
             self._warned[key] = now
             self._begin(workload, "Warning", reason, message)

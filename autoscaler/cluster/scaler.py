@@ -16,10 +16,12 @@ from typing import Any
 
 from autoscaler.cluster.events import Events
 from autoscaler.cluster.lease import Lease
-from autoscaler.plan import PodState, Superseded, TargetState, Unknown
+from autoscaler.cluster.pulls import Pulls
+from autoscaler.hands import OURS
+from autoscaler.plan import Milestones, PodState, Superseded, TargetState, Unknown
 from gateway.kube.client import ApiError, Cluster
 from gateway.kube.discovery import View
-from gateway.kube.objects import rfc3339
+from gateway.kube.objects import epoch, rfc3339, setter_of
 from gateway.kube.pods import DELETION_COST, DRAINING, Pod
 from gateway.kube.workloads import Workload
 
@@ -42,13 +44,15 @@ class _Count:
     uid: str
     replicas: int
     version: str
+    setter: str
 
     @classmethod
-    def of(cls, item: Mapping[str, Any], workload: Workload) -> "_Count":
-        """Of a scale, or of an object that has its count in the same place."""
+    def of(cls, item: Mapping[str, Any], workload: Workload, setter: str | None = None) -> "_Count":
+        """Of a scale, or of an object that has its count in the same place. `setter`: who has just set it."""
         meta = item.get("metadata") or {}
         replicas = (item.get("spec") or {}).get("replicas", 0)
-        return cls(meta.get("uid") or workload.uid, replicas, meta.get("resourceVersion", ""))
+        uid, version = meta.get("uid") or workload.uid, meta.get("resourceVersion", "")
+        return cls(uid, replicas, version, setter_of(item) if setter is None else setter)
 
     def reached(self, workload: Workload) -> bool:
         """Whether a view is as new as this."""
@@ -68,6 +72,8 @@ class ClusterScaler:
         cluster: Cluster,
         lease: Lease,
         events: Events,
+        pulls: Pulls,
+        *,
         view: Callable[[], View | None],
         missing: Callable[[], str],
     ) -> None:
@@ -77,6 +83,7 @@ class ClusterScaler:
         self._cluster = cluster
         self._lease = lease
         self._events = events
+        self._pulls = pulls
         self._view = view
         self._missing = missing
         self._written: _Count | None = None
@@ -88,6 +95,8 @@ class ClusterScaler:
         self._term = 0
         self._sure_in = 0
         """The term of leadership in which the count is known for sure; 0: in none."""
+        self._asked = 0
+        """How often the count was asked for to be sure: what that finds is no change."""
 
     # -- observing
 
@@ -101,7 +110,24 @@ class ClusterScaler:
         self._ours &= uids
         workload = view.workload
         pods = tuple(_state(pod, workload) for pod in self._staying(view.pods, workload))
-        return TargetState(self._count(workload), pods, ordered=workload.ordered)
+        return TargetState(
+            self._count(workload),
+            pods,
+            ordered=workload.ordered,
+            setter=workload.setter if self._written is None else self._written.setter,
+            known_of=f"{workload.uid} {self._lease.term} {self._asked}",
+            stuck=workload.failure or "",
+        )
+
+    def milestones(self, uid: str) -> Milestones | None:
+        pod = next(iter(self._pods((uid,))), None)
+        if pod is None:
+            return None
+        now = time.time()
+        scheduled, initialized, started = (now - epoch(at) if at else None for at in pod.times)
+        pulled = self._pulls.of(pod)
+        since = None if pulled is None else now - pulled
+        return Milestones(now - pod.created, scheduled, initialized, since, started)
 
     def _begin_term(self) -> None:
         """What was marked before another led may have been named by it."""
@@ -191,6 +217,7 @@ class ClusterScaler:
         if self._sure_in != term:
             with self._steady():
                 self._written = await self._read(self._workload())
+                self._asked += 1
             self._sure_in = term
 
     # -- pods
@@ -234,7 +261,7 @@ class ClusterScaler:
         for last in range(1 - _TRIES, 1):
             body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
             try:
-                return _Count.of(await self._patch(path, body), workload)
+                return _Count.of(await self._patch(path, body), workload, OURS)
             except ApiError as error:
                 if error.status != 409 or not last:
                     raise

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoscaler.cluster.events import Events
 from autoscaler.cluster.lease import Lease
+from autoscaler.cluster.pulls import Pulls
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.waking import Waking
 from autoscaler.kpa import Decision
@@ -47,6 +48,7 @@ class ClusterTargets:
         self._discovery = discovery
         self._lease = lease
         self._events = Events(discovery.cluster, lease)
+        self._pulls = Pulls(discovery.cluster, lease)
         self._scaled: dict[str, _Scaled] = {}
         self._claims: dict[ScaleTarget, list[str]] = {}
         """Which Backends name an object; the first has it."""
@@ -74,6 +76,8 @@ class ClusterTargets:
         overdue = known.waking.overdue(decision.observed, decision.at)
         if view is None or view.workload is None:
             return
+        if decision.observed.changed is not None:
+            self._events.changed(view.workload, decision.observed.changed)
         if view.cannot_start:
             self._events.warn(view.workload, "CannotStart", view.cannot_start)
         elif overdue:
@@ -90,6 +94,7 @@ class ClusterTargets:
         self._services.pop(name, None)
         known = self._scaled.pop(name, None)
         if known is not None and self._disclaim(name, known.thing):
+            self._tell_farewell(name, known.thing)
             # Its pods are found out now, before the discovery forgets them.
             task = asyncio.get_running_loop().create_task(_unmark(name, known.scaler.leave()))
             self._leaving[task] = known.thing
@@ -100,6 +105,7 @@ class ClusterTargets:
         """Write nothing more; what is known of the cluster goes on being known."""
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._events.stop()
+        await self._pulls.stop()
 
     def _follow(self, name: str, target: ScaleTarget, timeout: float) -> _Scaled:
         discovery = self._discovery
@@ -112,7 +118,9 @@ class ClusterTargets:
         def missing() -> str:
             return self._obstacle(name, thing) or discovery.missing(name)
 
-        scaler = ClusterScaler(discovery.cluster, self._lease, self._events, view, missing)
+        scaler = ClusterScaler(
+            discovery.cluster, self._lease, self._events, self._pulls, view=view, missing=missing
+        )
         self._claims.setdefault(thing, []).append(name)
         return _Scaled(name, target, thing, scaler, Waking(timeout))
 
@@ -123,6 +131,12 @@ class ClusterTargets:
         if not names:
             del self._claims[thing]
         return not names
+
+    def _tell_farewell(self, name: str, thing: ScaleTarget) -> None:
+        """Its pods stay, which nobody would guess from what becomes of local ones."""
+        view = self._discovery.view(name)
+        count = f" at {view.workload.replicas}" if view and view.workload else ""
+        logger.info("%s is no longer scaled: %s stays%s", name, thing.named(thing.namespace or ""), count)
 
     def _obstacle(self, name: str, thing: ScaleTarget) -> str:
         """Why nothing may be done to an object for this Backend yet."""

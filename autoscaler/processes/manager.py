@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from autoscaler.plan import TargetState
+from autoscaler.plan import Milestones, TargetState
 from autoscaler.processes.logs import last_lines
 from autoscaler.processes.pod import Pod, PodTemplate
 from autoscaler.processes.ports import Ports
@@ -93,6 +93,10 @@ class LocalPods:
         one to replace it: a rolling replacement is no change of scale.
         """
         return TargetState(self._wanted, tuple(pod.state for pod in self._counted()))
+
+    def milestones(self, uid: str) -> Milestones | None:
+        pod = self._pods.get(uid)
+        return None if pod is None else pod.milestones(asyncio.get_running_loop().time())
 
     async def drain(self, uids: Collection[str]) -> None:
         self._mark(uids, draining=True)
@@ -279,6 +283,7 @@ class LocalPods:
     # What happens to pods.
 
     def _on_start(self, pod: Pod) -> None:
+        pod.up_at = asyncio.get_running_loop().time()
         log.info("backend=%s %s started", self.backend, pod)
         if not pod.ending:
             pod.readiness = asyncio.get_running_loop().create_task(self._await_ready(pod))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoscaler.plan import PodState
+from autoscaler.plan import Milestones, PodState
 from autoscaler.processes.spawn import Launch, Process
 from gateway.endpoints import EndpointInfo
 from gateway.probe import intervals, probe
@@ -49,7 +49,9 @@ class Pod:
         self.template = template
         self.port = port
         self.started = started
-        """On the loop's clock, as `ready_at`."""
+        """When it was made, on the loop's clock, as the next two."""
+        self.up_at: float | None = None
+        """When its process ran."""
         self.ready_at: float | None = None
         self.drain_mark = False
         self.retiring = False
@@ -86,6 +88,11 @@ class Pod:
     @property
     def state(self) -> PodState:
         return PodState(self.uid, self.ready, self.draining)
+
+    def milestones(self, now: float) -> Milestones:
+        return Milestones(
+            created=now - self.started, started=None if self.up_at is None else now - self.up_at
+        )
 
     async def until_ready(self) -> None:
         """Probe until it succeeds; whoever sees the process end cancels this."""

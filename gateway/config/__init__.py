@@ -1,10 +1,11 @@
 """The configuration: a YAML file that people edit, read into checked models and built into routing objects.
 
-`load` reads a file or raises a ConfigError with every problem it has; `check_role` tells what a command needs beyond that;
+`load` reads a file or raises a ConfigError with every problem it has; `check_role` tells what a command needs beyond that, `unchangeable` what a restart;
 `build_table` makes the RouteTable; `watch` tells of changes. Nothing here logs, and only `load` and `watch` touch files.
 """
 
 from gateway.config.addresses import Address
+from gateway.config.changes import unchangeable
 from gateway.config.load import Config, Overrides, digest, json_schema, load, read
 from gateway.config.metrics import ResolvedMetric
 from gateway.config.models import BackendConfig
@@ -40,5 +41,6 @@ __all__ = [
     "load",
     "read",
     "resolve_command",
+    "unchangeable",
     "watch",
 ]

@@ -15,13 +15,13 @@ from gateway.config.explain import MOST_HINTS, listing, nearest
 from gateway.config.matching import Matching
 from gateway.config.models import Document
 from gateway.config.problems import Fault, KeyPath, show
-from gateway.config.queues import PriorityConfig, TenantConfig
 from gateway.config.routes import RouteConfig
 from gateway.splits import LONGEST_CYCLE, reduce_weights
 from gateway.targets import ScaleTarget
 
 if TYPE_CHECKING:
     from gateway.conditions import Conditions
+    from gateway.config.queues import PriorityConfig, TenantConfig
     from gateway.routing import PathRule
 
 
@@ -149,6 +149,9 @@ def _same_objects(document: Document) -> Iterator[Fault]:
 
 def warnings(document: Document) -> Iterator[Fault]:
     for name, backend in document.backends.items():
+        if backend.scale.by == "hpa" and not isinstance(backend.target.cluster, ScaleTarget):
+            text = "changes nothing: an HPA scales objects in a cluster, as `deployment` names one"
+            yield Fault(("backends", name, "scale", "by"), text)
         if backend.target.tls is not None and not backend.target.tls.verify:
             text = "its pods are not verified: whoever can answer at their addresses gets the requests"
             yield Fault(("backends", name, "target", "tls", "verify"), text)

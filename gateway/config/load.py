@@ -55,6 +55,11 @@ class Overrides:
         return parsed
 
 
+def _reachable(listening: Address) -> Address:
+    """From this machine."""
+    return Address("127.0.0.1", listening.port) if listening.host in ("", "0.0.0.0", "::") else listening
+
+
 class Config(Document):
     """A Document that was read, checked, and placed."""
 
@@ -82,11 +87,13 @@ class Config(Document):
     @property
     def gateway_urls(self) -> tuple[Address, ...]:
         """The gateways that the autoscaler listens to; this file's own admin unless some are named."""
-        own = Address(
-            "127.0.0.1" if self.admin.host in ("", "0.0.0.0", "::") else self.admin.host, self.admin.port
-        )
         named = self.autoscaler.gateways
-        return () if isinstance(named, GatewayService) else named or (own,)
+        return () if isinstance(named, GatewayService) else named or (_reachable(self.admin),)
+
+    @property
+    def decision_urls(self) -> tuple[str, ...]:
+        """Where to ask for decisions: an autoscaler on its own, or `up`."""
+        return _reachable(self.autoscaler.admin).url, _reachable(self.admin).url
 
     @property
     def gateway_service(self) -> ServiceTarget | None:
@@ -207,7 +214,16 @@ def _tree(path: Path, content: bytes) -> _Tree:
         raise _unreadable(
             path, f"must be a mapping with keys such as `routes`, got {show(root.plain())}", root.line
         )
+    if {"apiVersion", "kind"} <= root.value.keys():
+        raise _unreadable(path, _manifest(root.plain().get("kind")))
     return _Tree(root, [Problem(str(path), line, where(at), text) for line, at, text in found])
+
+
+def _manifest(kind: object) -> str:
+    take_out = r"kubectl create --dry-run=client -f FILE -o jsonpath='{.data.tidegate\.yaml}' > tidegate.yaml"
+    if kind != "ConfigMap":
+        return f"is a manifest of Kubernetes (kind {kind}), no configuration of Tidegate's"
+    return f"is a manifest of Kubernetes (kind ConfigMap): check what stands in it under `data`, which {take_out} takes out"
 
 
 def _validate(root: Node) -> tuple[Document | None, list[Fault]]:

@@ -52,6 +52,13 @@ class Drain(Section):
     """How long requests may then take to finish."""
 
 
+class ErrorsConfig(Section):
+    """Answers of Tidegate's own."""
+
+    details: Literal["full", "short"] = "full"
+    """full: with what went wrong, which may name pods and objects of a cluster; short: that stands in the log alone, for statuses from 500 on."""
+
+
 class AutoscalerConfig(Section):
     """The autoscaler beside the gateway."""
 
@@ -132,6 +139,7 @@ class Document(Section):
     defaults: Defaults = shared(Defaults())
     limits: LimitsConfig = shared(LimitsConfig())
     forwarded: ForwardedConfig = shared(ForwardedConfig())
+    errors: ErrorsConfig = shared(ErrorsConfig())
     drain: Drain = shared(Drain())
     log_dir: Text = ".tidegate/logs"
     """Where local pods write their output, a file each. A relative path starts from this file's folder."""

@@ -13,6 +13,7 @@ from pydantic import Field, Strict, ValidationInfo, field_validator
 
 from gateway.config.metrics import LEAST_TARGET, CountedMetric, Metric, ResolvedMetric, resolve
 from gateway.config.problems import KeyPath, fault, faults
+from gateway.config.schedules import ResolvedSchedule, ScheduleConfig
 from gateway.config.section import Section
 from gateway.config.units import (
     Count,
@@ -33,6 +34,7 @@ _LEAST_ACTIVATION = 2
 _Lax = Strict(strict=False)  # YAML's lists become tuples
 
 Averaging = Literal["linear", "weighted_exponential"]
+Owner = Literal["tidegate", "hpa"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class ResolvedScale:
     scale_to_zero_grace_period: float
     scale_to_zero_pod_retention_period: float
     target_burst_capacity: float
+    by: Owner
+    """Who sets the count from one pod on."""
+    pause: bool
+    schedules: tuple[ResolvedSchedule, ...]
 
 
 class ScaleConfig(Section):
@@ -99,6 +105,12 @@ class ScaleConfig(Section):
     """How long the last pod stays even when it has been idle for a stable window."""
     target_burst_capacity: float = 211.0
     """Requests in a burst that must find room; -1: unlimited. Reported only: Tidegate is always in the path."""
+    by: Owner = "tidegate"
+    """hpa: a HorizontalPodAutoscaler sets the count from one pod on; Tidegate wakes from zero, and goes back there."""
+    pause: bool = False
+    """true: the count stays as it is."""
+    schedules: Annotated[tuple[ScheduleConfig, ...], _Lax] = ()
+    """Counts at hours of the clock. Of several at once the largest `min` holds, or the first `replicas`."""
 
     @field_validator("metrics")
     @classmethod
@@ -156,6 +168,25 @@ class ScaleConfig(Section):
             raise fault(f"must be at least 0, or -1 for unlimited, got {value:g}")
         return value
 
+    @field_validator("schedules")
+    @classmethod
+    def _schedules_within_max(
+        cls, value: tuple[ScheduleConfig, ...], info: ValidationInfo
+    ) -> tuple[ScheduleConfig, ...]:
+        most = info.data.get("max")
+        found: list[tuple[KeyPath, str]] = []
+        for i, schedule in enumerate(value):
+            for key, count in (("min", schedule.min), ("replicas", schedule.replicas)):
+                if most and count and count > most:
+                    found.append(((i, key), f"must not be above max, {most}, got {count}"))
+        if value and info.data.get("by") == "hpa":
+            found.append(
+                ((), "cannot stand beside `by: hpa`, which leaves the count to another from one pod on")
+            )
+        if found:
+            raise faults(found)
+        return value
+
     @property
     def all_metrics(self) -> tuple[Metric, ...]:
         """Those of `metrics`, or the one that `metric` is short for."""
@@ -187,4 +218,7 @@ class ScaleConfig(Section):
             scale_to_zero_grace_period=self.scale_to_zero_grace_period,
             scale_to_zero_pod_retention_period=self.scale_to_zero_pod_retention_period,
             target_burst_capacity=self.target_burst_capacity,
+            by="tidegate" if runs_command else self.by,  # no HPA scales this machine's processes
+            pause=self.pause,
+            schedules=tuple(schedule.resolve() for schedule in self.schedules),
         )

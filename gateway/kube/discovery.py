@@ -50,6 +50,8 @@ class _Followed:
     follower: "_Pods | _Slices"
     view: View | None = None
     missing: str = ""
+    listed: bool = False
+    """The view is of what the API server has said once, if only that there is no such object."""
     began: bool = False
     """It was told of once."""
     again: asyncio.TimerHandle | None = None
@@ -125,6 +127,22 @@ class Discovery:
             return "it is not followed"
         return followed.missing or f"{followed.target.named(followed.namespace)} is not known yet"
 
+    def unlisted(self) -> list[str]:
+        """What is in the way of each target that was never listed, for people."""
+        lacking = (one for one in self._followed.values() if not one.listed)
+        return [
+            f"{one.target.named(one.namespace)}: {one.follower.missing() or 'not listed yet'}"
+            for one in lacking
+        ]
+
+    @property
+    def listed(self) -> bool:
+        """Whether any list of anything has come."""
+        return self._watches.synced
+
+    def __len__(self) -> int:
+        return len(self._followed)
+
     # -- changes
 
     def _space(self, namespace: str) -> "_PodSpace":
@@ -159,6 +177,7 @@ class Discovery:
         if again_in is not None:
             followed.again = self._loop.call_later(again_in, self._mark, name)
         missing = "" if view else followed.follower.missing()
+        followed.listed = followed.listed or followed.follower.listed
         differs = (view, missing) != (followed.view, followed.missing)
         followed.view, followed.missing = view, missing
         return differs
@@ -264,6 +283,10 @@ class _Pods:
         pending = outlook.pending or _unfindable(workload)
         return View(workload, pods, outlook.cannot_start, pending), outlook.again_in
 
+    @property
+    def listed(self) -> bool:
+        return self._owner.listed and self._space.synced
+
     def missing(self) -> str:
         return self._owner.missing() or self._space.problem
 
@@ -304,6 +327,10 @@ class _Slices:
         slices = tuple(one for one in self._watch.items.values() if one.service == self._target.name)
         lack = lack_of(slices, self._target.port)
         return View(slices=slices, pending=lack and f"{self._name} {lack}"), None
+
+    @property
+    def listed(self) -> bool:
+        return self._watch.synced
 
     def missing(self) -> str:
         return self._watch.problem

@@ -4,6 +4,7 @@ A pod gets requests once it is ready, by the kubelet's word or by its answer to 
 gets nothing new from that moment on, and stays known until it is gone, so that it may finish what it has.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.backend import EndpointInfo
@@ -72,11 +73,19 @@ class ClusterFeeds:
     def _publish_pods(feed: Feed, port: int, readiness: Readiness, view: View) -> None:
         pods = [_endpoint(pod, port, readiness) for pod in view.pods if pod.host]
         started = any(pod.ready for pod in pods)
-        cannot_start, pending = (None, None) if started else (view.cannot_start, view.pending)
-        feed.publish(pods, cannot_start, pending)
+        if started:
+            feed.publish(pods)
+        else:
+            feed.publish(pods, view.cannot_start, _answer(view.pods, readiness) or view.pending)
 
     def __repr__(self) -> str:
         return f"<ClusterFeeds {sorted(self._fed)}>"
+
+
+def _answer(pods: Sequence[Pod], readiness: Readiness) -> str | None:
+    """What the newest pod answers to us instead of being ready: that says more than what its condition does."""
+    newest = next((pod for pod in reversed(pods) if not pod.terminating), None)
+    return readiness.fault(newest) if newest is not None else None
 
 
 def _endpoint(pod: Pod, port: int, readiness: Readiness) -> EndpointInfo:

@@ -208,6 +208,19 @@ def rfc3339(at: float, timespec: Literal["seconds", "microseconds"] = "seconds")
     return datetime.fromtimestamp(at, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
+def setter_of(item: Json) -> str:
+    """Who owns the count of an object, as the API server keeps book; "" when that is not told."""
+    entries = [entry for entry in metadata(item).get("managedFields") or () if _of_count(entry)]
+    if not entries:
+        return ""
+    name: str = max(entries, key=lambda entry: entry.get("time") or "").get("manager") or ""
+    return name
+
+
+def _of_count(entry: Json) -> bool:
+    return "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+
+
 def condition(item: Json, kind: str) -> Json | None:
     """The status condition of that type."""
     conditions: list[Json] = (item.get("status") or {}).get("conditions") or []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.kube.client import ApiError, ClusterError
-from gateway.kube.objects import Json, metadata
+from gateway.kube.objects import Json, metadata, setter_of
 from gateway.kube.watches import Watches
 from gateway.kube.workloads import Workload, workload_of, workload_of_scale
 from gateway.targets import ScaleTarget, group_path
@@ -60,6 +60,13 @@ class OwnerWatch:
             self._begin(plural, self._workload_of)
         else:
             self._ask(self._find())
+
+    @property
+    def listed(self) -> bool:
+        """Whether the API server has said once what it is, or that it is not there."""
+        if self._watch is None or not self._watch.synced:
+            return False
+        return self.workload is not None or self._owner.target.name not in self._watch.items
 
     def missing(self) -> str:
         """Why there is no Workload, for people."""
@@ -156,6 +163,9 @@ class OwnerWatch:
 
 
 def _bare(item: Json) -> Json:
-    """Enough to see that it changed, and to name it."""
+    """Enough to see that it changed, to name it, and to say whose its count is."""
     meta = metadata(item)
-    return {"metadata": {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion")}}
+    kept = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion")}
+    setter = setter_of(item)
+    field = {"manager": setter, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    return {"metadata": kept | ({"managedFields": [field]} if setter else {})}

@@ -81,6 +81,10 @@ class Pod:
     unschedulable: str | None
     """Why no node takes it."""
     controller: Controller | None = None
+    times: tuple[str, str, str] = ("", "", "")
+    """When it was scheduled, its init containers had ended, and all its containers ran, as the API writes it; empty: not (yet) told."""
+    unready: str | None = None
+    """What the Ready condition of one whose containers run says when it is False."""
     requests: tuple[float | None, float | None] = (None, None)
     """The cores and the bytes that all its containers together request; None where one requests nothing."""
 
@@ -97,6 +101,7 @@ def pod_of(item: Json) -> Pod:
     sidecars = _sidecars(spec, status)
     lasting = [*statuses, *sidecars]
     waiting = scheduled is not None and scheduled.get("status") == "False"
+    running = bool(statuses) and all("running" in (one.get("state") or {}) for one in lasting)
     return Pod(
         uid=meta["uid"],
         name=meta["name"],
@@ -109,14 +114,38 @@ def pod_of(item: Json) -> Pod:
         created=epoch(meta.get("creationTimestamp")),
         cost=_cost(annotations.get(DELETION_COST, "")),
         ordinal=_ordinal(meta),
-        running=bool(statuses) and all("running" in (one.get("state") or {}) for one in lasting),
+        running=running,
         restarts=sum(one.get("restartCount") or 0 for one in lasting),
         checks=_checks(spec, {one.get("name") for one in lasting if one.get("started")}),
         stuck=_stuck([*(status.get("initContainerStatuses") or []), *statuses]),
         unschedulable=scheduled.get("message") or scheduled.get("reason") if scheduled and waiting else None,
         controller=controller_of(item),
+        times=(
+            _since(scheduled),
+            _since(condition(item, "Initialized")) if spec.get("initContainers") else "",
+            _running_since(lasting),
+        ),
+        unready=_unready(ready) if running else None,
         requests=(_requested(spec, "cpu"), _requested(spec, "memory")),
     )
+
+
+def _since(found: Json | None) -> str:
+    """When a condition came true."""
+    true = found is not None and found.get("status") == "True"
+    return found.get("lastTransitionTime") or "" if found and true else ""
+
+
+def _running_since(statuses: list[Json]) -> str:
+    """When the last of them began to run, once each does. All times are in one format, which sorts by time."""
+    times = [((one.get("state") or {}).get("running") or {}).get("startedAt") or "" for one in statuses]
+    return max(times) if times and all(times) else ""
+
+
+def _unready(ready: Json | None) -> str | None:
+    if ready is None or ready.get("status") != "False":
+        return None
+    return f"it runs, and its Ready condition is False: {ready.get('message') or ready.get('reason') or 'no reason given'}"
 
 
 def _cost(text: str) -> int:

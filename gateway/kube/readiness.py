@@ -2,7 +2,8 @@
 
 The kubelet asks a pod every ten seconds or so, and says it through the API server; this asks the same of it every 25 ms at first, so
 that a request that waits for a start waits for the pod alone. What succeeded counts until the kubelet agrees, and is asked again in the
-kubelet's own rhythm until then. Pods whose probe only the kubelet can do are left to it.
+kubelet's own rhythm until then. Pods whose probe only the kubelet can do are left to it. What was got instead of success is kept, for
+those who wait.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from functools import cache
 from itertools import repeat
 
 from gateway.kube.pods import HttpCheck, Pod
-from gateway.probe import intervals, probe
+from gateway.probe import fault, intervals
 from gateway.tls import Trust, load_trust
 
 FIRST_WAIT = 0.025
@@ -26,6 +27,8 @@ class _Asked:
     pod: Pod
     task: asyncio.Task[None]
     ready: bool = False
+    fault: str = ""
+    """What it answered last, when that was no success."""
 
     def goes_on(self, pod: Pod) -> bool:
         """What it answered holds for what is known of it now: nothing new is asked of the same containers at the same place."""
@@ -60,6 +63,11 @@ class Readiness:
         asked = self._asked.get(pod.uid)
         return pod.ready or (asked is not None and asked.ready)
 
+    def fault(self, pod: Pod) -> str | None:
+        """Why it is not ready, as far as it was asked here."""
+        asked = self._asked.get(pod.uid)
+        return f"pod {pod.name} runs; {asked.fault}" if asked is not None and asked.fault else None
+
     def stop(self) -> None:
         self.keep(())
 
@@ -68,10 +76,13 @@ class Readiness:
         waits: Iterator[float] = intervals(FIRST_WAIT)
         while True:
             checks, host = asked.pod.checks or (), asked.pod.host or ""
-            passed = all([await _passes(check, host) for check in checks])
-            if passed != asked.ready:
-                asked.ready = passed
-                waits = repeat(min(check.period for check in checks)) if passed else intervals(FIRST_WAIT)
+            faults = [await _fault(check, host) for check in checks]
+            found = next(filter(None, faults), "")
+            before, asked.ready = asked.ready, not found
+            if asked.ready != before:
+                waits = intervals(FIRST_WAIT) if found else repeat(min(check.period for check in checks))
+            if asked.ready != before or found != asked.fault:
+                asked.fault = found
                 self._told()
             await asyncio.sleep(next(waits))
 
@@ -90,6 +101,6 @@ def _unverified() -> Trust:
     return Trust("nobody", None, load_trust(None, verify=False))
 
 
-async def _passes(check: HttpCheck, host: str) -> bool:
+async def _fault(check: HttpCheck, host: str) -> str | None:
     trust = _unverified() if check.secure else None
-    return await probe(host, check.port, check.path, check.timeout, trust, headers=check.headers)
+    return await fault(host, check.port, check.path, check.timeout, trust, headers=check.headers)

@@ -12,6 +12,7 @@ from gateway.backend import EndpointInfo
 from gateway.kube.objects import Json, metadata
 
 SERVICE = "kubernetes.io/service-name"
+_NOBODY = "has no ready endpoints; nobody here starts pods for it"
 _LAST_PORT = 65535
 _FAMILIES = ("FQDN", "IPv6", "IPv4")
 """Of the addresses of one pod the last counts."""
@@ -83,14 +84,14 @@ def _precedence(one: Slice) -> tuple[int, str]:
 
 
 def lack_of(slices: Collection[Slice], port: int | str | None) -> str | None:
-    """Why a Service has no endpoints, in words that go on from its name; None when it has some."""
+    """Why a Service has no endpoints that are ready, in words that go on from its name; None when it has some."""
     if not slices:
         return "has no EndpointSlices: it does not exist, or it has no selector"
     filled = [one for one in slices if one.places]
     if not filled:
-        return "has no endpoints"
+        return _NOBODY
     if any(_number(one.ports, port) is not None for one in filled):
-        return None
+        return None if any(place.ready for one in filled for place in one.places) else _NOBODY
     known = ", ".join(sorted({f"{name} ({number})".lstrip() for one in filled for name, number in one.ports}))
     if not known:
         return "tells no port: `port` must say the pods' number"

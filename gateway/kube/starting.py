@@ -5,7 +5,7 @@ configuration that is not there, a crash loop) for ten seconds, or when the obje
 without a node is only slow: a node may be on its way. Whatever gets ready, or is new, clears that.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from gateway.kube.pods import Pod
@@ -35,9 +35,9 @@ class Starts:
     """By uid; `now` when it was first seen so."""
 
     def judge(
-        self, pods: Collection[Pod], workload: Workload | None, ready: Collection[str], now: float
+        self, pods: Sequence[Pod], workload: Workload | None, ready: Collection[str], now: float
     ) -> Outlook:
-        """`pods`: those of the workload that are not terminating; `ready`: the uids of those that a request may go to."""
+        """`pods`: those of the workload that are not terminating, oldest first; `ready`: the uids of those that a request may go to."""
         self._stuck = {pod.uid: self._stuck.get(pod.uid, now) for pod in pods if pod.stuck}
         if ready:
             return Outlook()
@@ -49,11 +49,13 @@ class Starts:
         return Outlook(None, _words(pods, failure), max(waits) if hopeless else None)
 
 
-def _words(pods: Collection[Pod], failure: str | None) -> str | None:
-    """The first reason that there is: pods of one Backend mostly share it."""
-    for pod in pods:
+def _words(pods: Sequence[Pod], failure: str | None) -> str | None:
+    """The newest pod's reason, or that of the newest that has one: older ones may be of a roll-out that has been mended since."""
+    newest = pods[::-1]
+    for pod in newest:
         if pod.stuck:
             return f"pod {pod.name}: {': '.join(filter(None, pod.stuck))}"
     if failure:
         return failure
-    return next((f"pod {pod.name}: {pod.unschedulable}" for pod in pods if pod.unschedulable), None)
+    waits = ((pod, pod.unschedulable or pod.unready) for pod in newest)
+    return next((f"pod {pod.name}: {why}" for pod, why in waits if why), None)

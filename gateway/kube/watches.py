@@ -60,6 +60,11 @@ class Watches:
             shared.task.cancel()
             del self._shared[path]
 
+    @property
+    def synced(self) -> bool:
+        """Whether any of them has listed its resource."""
+        return any(shared.watch.synced for shared in self._shared.values())
+
     async def stop(self) -> None:
         tasks = [shared.task for shared in self._shared.values()]
         for task in tasks:

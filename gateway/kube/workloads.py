@@ -15,6 +15,7 @@ from gateway.kube.objects import (
     metadata,
     parse_selector,
     selector_of,
+    setter_of,
 )
 
 
@@ -38,6 +39,8 @@ class Workload:
     first_ordinal: int = 0
     failure: str | None = None
     """Why it cannot even create pods, as with a quota."""
+    setter: str = ""
+    """Who has set the count; "" when that is not told."""
 
     def owns(self, controller: Controller | None) -> bool:
         """Whether a pod of this controller that the selector chooses is one of those that the count counts.
@@ -67,6 +70,7 @@ def workload_of(item: Json, api_version: str, kind: str, path: str) -> Workload:
         ordered=kind == "StatefulSet",
         first_ordinal=(spec.get("ordinals") or {}).get("start") or 0,
         failure=(failing.get("message") or failing.get("reason")) if failing and failed else None,
+        setter=setter_of(item),
     )
 
 
@@ -77,6 +81,7 @@ def workload_of_scale(item: Json, scale: Json, api_version: str, kind: str, path
         resource_version=metadata(scale).get("resourceVersion") or metadata(item)["resourceVersion"],
         replicas=(scale.get("spec") or {}).get("replicas") or 0,
         selector=parse_selector((scale.get("status") or {}).get("selector") or ""),
+        setter=setter_of(item),
     )
 
 

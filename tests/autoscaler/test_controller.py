@@ -9,6 +9,7 @@ import pytest
 
 from autoscaler.collector import Collector
 from autoscaler.controller import Controller
+from autoscaler.plan import Milestones
 from autoscaler.spec import ScalingSpec
 from gateway.endpoints import Feed
 from gateway.stats import Beat, Stat
@@ -165,3 +166,25 @@ async def test_beats_for_strangers_are_harmless() -> None:
         controller.receive(Beat("gw-1", 1, 1.0, {"other": Stat(queued=1)}, {"other": {"a": 0}}))
         controller.receive(Beat("gw-1", 1, 0.0, {"other": Stat(queued=1)}, nudge=True))
         assert controller.targets == {}
+
+
+async def test_a_start_that_a_request_waited_for_is_put_together() -> None:
+    """What the gateway tells, what was decided, and what the Scaler knows of the pod."""
+    async with started() as controller:
+        made = pods()
+        controller.put("iris", ScalingSpec(), made)
+        await asyncio.sleep(10.25)
+        controller.receive(Beat("gw-1", 7, 0.0, {"iris": Stat(queued=1)}, nudge=True))
+        await asyncio.sleep(1.25)
+        made.known["pod-1"] = Milestones(created=1.75, started=1.5)
+        controller.receive(
+            Beat("gw-1", 8, 1.0, {"iris": Stat(started={"pod-1": (1.5, 0.25, 0.0)}), "rose": Stat()})
+        )
+        await asyncio.sleep(2)
+        start = controller.starts.last("iris")
+        assert start is not None
+        assert list(start.phases()) == ["decided", "created", "started", "ready", "first_byte"]
+        assert start.phases()["decided"] == 0.25
+        assert [backend for backend, _ in controller.starts.seconds()] == ["iris"]
+        controller.drop("iris")
+        assert controller.starts.last("iris") is None

@@ -36,7 +36,7 @@ async def test_each_target_has_its_rows() -> None:
     controller.put("iris", ScalingSpec(metrics=(replace(CONCURRENCY, target=2.0),)), FixedScaler(1))
     assert await lines(controller) == [
         "tidegate_autoscaler_leading 1",
-        'tidegate_autoscaler_desired_replicas{backend="iris"} 2',
+        'tidegate_autoscaler_desired_replicas{backend="iris"} 1',
         'tidegate_autoscaler_wanted_replicas{backend="iris"} 2',
         'tidegate_autoscaler_ready_replicas{backend="iris"} 1',
         'tidegate_autoscaler_observed{backend="iris",metric="concurrency",window="stable"} 3.0',
@@ -44,6 +44,7 @@ async def test_each_target_has_its_rows() -> None:
         'tidegate_autoscaler_target{backend="iris",metric="concurrency"} 2.0',
         'tidegate_autoscaler_panic{backend="iris"} 1',
         'tidegate_autoscaler_decisions_total{backend="iris"} 2',
+        'tidegate_autoscaler_foreign_changes_total{backend="iris"} 0',
         'tidegate_autoscaler_scaling_errors_total{backend="iris"} 0',
     ]
 
@@ -75,6 +76,20 @@ async def test_without_data_nothing_was_observed() -> None:
     controller.put("iris", ScalingSpec(), FixedScaler(1))
     assert not [line for line in await lines(controller) if "observed" in line]
     assert repr(AutoscalerCollector(controller)) == "<AutoscalerCollector of 1 targets>"
+
+
+async def test_cold_starts_have_a_histogram_for_each_phase_that_is_known() -> None:
+    """In the order in which they come."""
+    controller = Controller(BeatCollector(), asyncio.get_running_loop().time)
+    controller.put("iris", ScalingSpec(), FixedScaler(1))
+    controller.receive(Beat("gw-1", 1, 1.0, {"iris": Stat(started={"a": (20.0, 11.5, 11.0)})}))
+    controller.starts.look(lambda *_: None, controller.clock(), counts=True)
+    name = "tidegate_cold_start_phase_seconds"
+    found = [line for line in await lines(controller) if line.startswith(f"{name}_sum")]
+    assert found == [
+        f'{name}_sum{{backend="iris",phase="ready"}} 8.5',
+        f'{name}_sum{{backend="iris",phase="first_byte"}} 0.5',
+    ]
 
 
 async def test_each_metric_has_its_rows() -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.plan import Milestones
 from autoscaler.processes import LocalPods, PodTemplate, Ports, tether
 from autoscaler.processes.logs import KEPT, last_lines, open_log
 from autoscaler.processes.ports import outside
@@ -545,3 +546,14 @@ async def test_a_death_is_logged_with_its_last_words(world: World, caplog: pytes
     assert caplog.messages == [
         f"backend=iris uid={world.uid(0)} pid=4711 port={process.port} exited with status 1 unasked; last lines of its output: Traceback | MemoryError"
     ]
+
+
+@virtual
+async def test_how_a_pod_came_up_is_told(world: World) -> None:
+    """When it was made and when its process ran; of one that is not there, nothing."""
+    world.pods.start(1)
+    await asyncio.sleep(0.5)
+    assert world.pods.milestones(world.uid(0)) == Milestones(created=0.5)
+    await world.ready(0)
+    assert world.pods.milestones(world.uid(0)) == Milestones(created=1.5, started=1.0)
+    assert world.pods.milestones("another") is None

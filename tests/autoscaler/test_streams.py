@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
+from autoscaler import streams
 from autoscaler.collector import Collector
 from autoscaler.spec import ScalingSpec
 from autoscaler.streams import Streams
@@ -102,20 +103,47 @@ async def test_a_gateway_that_is_named_no_more_is_not_waited_for() -> None:
     await followed.streams.stop()
 
 
-async def test_limits_that_hold_per_gateway_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "autoscaler.streams"]
+
+
+async def test_limits_that_hold_per_gateway_are_warned_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only with several gateways, and limits."""
     caplog.set_level(logging.WARNING, "autoscaler.streams")
+    monkeypatch.setattr(streams, "SEVERAL_FOR", 0.0)
     followed = Followed()
     urls = [f"http://127.0.0.1:{unused_port()}" for _ in range(2)]
     followed.streams.follow(urls[:1])
     followed.streams.check_limits(["iris"])
     followed.streams.follow(urls)
     followed.streams.check_limits([])
-    assert not caplog.records
+    await asyncio.sleep(0.01)
+    assert not said(caplog)
     followed.streams.check_limits(["d", "c", "b", "a"])
+    await eventually(lambda: said(caplog))
     followed.streams.check_limits(["iris"])
-    (told,) = (record.message for record in caplog.records)
+    await asyncio.sleep(0.01)
+    (told,) = said(caplog)
     assert told.startswith(
         "there are 2 gateways, and each keeps to `concurrency` on its own: a pod of a, b, c and 1 more may get"
     )
+    await followed.streams.stop()
+
+
+async def test_a_gateway_that_takes_over_from_another_is_nothing_to_warn_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in every upgrade: there are two until the old one has drained."""
+    caplog.set_level(logging.WARNING, "autoscaler.streams")
+    monkeypatch.setattr(streams, "SEVERAL_FOR", 0.05)
+    followed = Followed()
+    urls = [f"http://127.0.0.1:{unused_port()}" for _ in range(2)]
+    followed.streams.follow(urls)
+    followed.streams.check_limits(["iris"])
+    followed.streams.follow(urls[1:])
+    followed.streams.check_limits(["iris"])
+    await asyncio.sleep(0.1)
+    assert not said(caplog)
     await followed.streams.stop()

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.collector import Collector
+from autoscaler.history import MOST
 from autoscaler.plan import Superseded
+from autoscaler.scalers import FixedScaler
 from autoscaler.spec import ScalingSpec
-from autoscaler.target import HISTORY, LONGEST_RETIREMENT, Target
-from gateway.endpoints import Feed
+from autoscaler.target import LONGEST_RETIREMENT, Target
+from gateway.endpoints import EndpointInfo, Feed
 from gateway.stats import Beat, Stat
 from tests.simulated import SimulatedPods
 
@@ -267,15 +269,17 @@ async def test_a_changed_wish_is_logged_once(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_history_keeps_changes_only_and_is_bounded() -> None:
-    """Equal decisions are counted, not kept; of the changed ones the last hundred."""
+    """Equal decisions are counted, not kept; of the changed ones the last few."""
     stage = Stage()
     for _ in range(5):
         stage.want(1)
     assert (stage.target.decisions, len(stage.target.history)) == (5, 1)
-    for index in range(2 * HISTORY):
+    for index in range(2 * MOST):
         stage.want(2 + index % 2)
-    assert len(stage.target.history) == HISTORY
-    assert stage.target.history[-1] is stage.target.decision
+    kept = list(stage.target.history)
+    assert len(kept) == MOST
+    assert stage.target.decision is not None
+    assert (kept[-1].before, kept[-1].desired, kept[-1].at) == (2, 3, stage.target.decision.at)
 
 
 async def test_a_removed_target_drains_whatever_the_demand() -> None:
@@ -340,3 +344,17 @@ async def test_stop_ends_the_worker() -> None:
     gone = stage.target.retire()
     await stage.target.stop()
     assert (stage.pods.at_once, await gone) == (0, False)
+
+
+async def test_what_others_scale_is_left_at_what_is_there(caplog: pytest.LogCaptureFixture) -> None:
+    """What would be wanted is told in the reason, and no change of it in the log."""
+    caplog.set_level(logging.INFO, "autoscaler")
+    stage, feed = Stage(), Feed("iris")
+    stage.target.scaler = FixedScaler(None, feed)
+    for count in (0, 1, 2):
+        feed.publish(EndpointInfo(f"{number}", "127.0.0.1", 80, ready=True) for number in range(count))
+        stage.want(5)
+        assert stage.target.decision is not None
+        assert (stage.target.decision.desired, stage.target.decision.rule) == (count, "fixed")
+    assert stage.target.decision.reason.startswith("others scale it: 2 pods; 5 would be wanted: no data yet")
+    assert not caplog.records

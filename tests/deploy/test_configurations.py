@@ -101,6 +101,15 @@ def test_only_one_scales(folder: Path) -> None:
     assert all("service" in backend["target"] and "scale" not in backend for backend in backends)
 
 
+def test_whoever_scales_from_one_on_is_named() -> None:
+    """A Deployment that an HPA scales as well is left to it; the HPA's own floor is one, or it would not rest at zero."""
+    folder = DEPLOY / "examples/hpa-from-zero"
+    hpa = find(installed(folder), "HorizontalPodAutoscaler", "iris-v1")["spec"]
+    (backend,) = plain(folder)["backends"].values()
+    assert backend["target"]["deployment"] == hpa["scaleTargetRef"]["name"]
+    assert (backend["scale"], hpa["minReplicas"]) == ({"by": "hpa"}, 1)
+
+
 def test_tls_only_adds_its_section() -> None:
     """A patch cannot reach into a file, so the component holds a whole one: the base's and `tls`."""
     base, tls = plain(DEPLOY / "overlays/default"), plain(DEPLOY / "overlays/tls")

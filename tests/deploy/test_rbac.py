@@ -35,6 +35,7 @@ TARGETS = {
     ("list", "endpointslices.discovery.k8s.io"),
     ("watch", "endpointslices.discovery.k8s.io"),
     ("create", "events"),
+    ("list", "events"),
 }
 """Where models run."""
 

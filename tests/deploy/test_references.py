@@ -228,6 +228,16 @@ def test_a_models_count_is_left_to_whoever_scales_it() -> None:
     assert not any("replicas" in obj["spec"] for obj in models)
 
 
+def test_no_examples_selector_takes_anothers_pods() -> None:
+    """Applied side by side they would have each other's pods."""
+    built = combine(*(build(folder) for folder in EXAMPLES))
+    models = [obj for obj in built if pod_spec(obj) is not None]
+    for model in models:
+        wanted = model["spec"]["selector"]["matchLabels"].items()
+        taken = [obj for obj in models if wanted <= obj["spec"]["template"]["metadata"]["labels"].items()]
+        assert taken == [model]
+
+
 def test_images_have_the_projects_version() -> None:
     """The base's and the examples'; an overlay may take them from elsewhere."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

@@ -97,6 +97,13 @@ class Story:
         specs = [self.api.store.get(kind, "models", name)["spec"] for kind, name in SCALED]
         return specs[0]["replicas"], specs[1]["replicas"], specs[2]["size"]
 
+    def did(self, verb: str, resource: str) -> bool:
+        requests = self.api.requests
+        return any(
+            (request.verb, request.resource, request.user) == (verb, resource, ACCOUNT)
+            for request in requests
+        )
+
     def events(self) -> set[str]:
         return {event["reason"] for event in self.api.store.list("events", "models")}
 
@@ -147,6 +154,7 @@ async def test_what_is_granted_is_what_is_used(story: Story) -> None:
     async with autoscaler(story.path):
         codes = await asyncio.gather(*(story.ask(name) for name in ("iris", "rose", "tulip")))
         assert codes == [200, 200, 200]
+        await eventually(lambda: story.did("list", "events"))
         story.configure(min=2)
         await eventually(lambda: story.replicas() == (2, 2, 2))
         story.configure(max=1)

@@ -31,6 +31,27 @@ def test_the_next_start_asks_from_the_first_waiter_again() -> None:
     assert activator.wanted(1, 2.0, starting=True)
 
 
+def test_a_start_is_told_once_with_the_pod_that_answered_first() -> None:
+    """When it was asked for, was ready, and answered; whoever answers later is not told of."""
+    activator = Activator()
+    activator.wanted(1, 10.0, starting=True)
+    activator.over(12.0, ready=True)
+    assert activator.told(12.5) == {}
+    activator.answered("a", 13.0)
+    activator.answered("b", 13.5)
+    assert activator.told(14.0) == {"a": (4.0, 2.0, 1.0)}
+    assert activator.told(15.0) == {}
+
+
+def test_a_start_that_failed_is_not_told_by_an_answer() -> None:
+    """It may be the pod's of the start before."""
+    activator = Activator()
+    activator.wanted(1, 10.0, starting=True)
+    activator.over(12.0)
+    activator.answered("a", 13.0)
+    assert activator.told(14.0) == {}
+
+
 def test_it_tells_that_pods_cannot_start() -> None:
     """In its repr, for logs."""
     activator = Activator()

@@ -91,8 +91,8 @@ class BackendLaws(RuleBasedStateMachine):
             pushed = self.backend.wait(waiter, self.now)
         except GatewayError as error:
             slug = error.reason.slug
-            assert slug in {"queue_timeout", "cannot_start", "queue_full"}  # noqa: PT017
-            assert slug != "queue_full" or full or heavy  # noqa: PT017
+            assert slug in {"queue_timeout", "cannot_start", "queue_full"}
+            assert slug != "queue_full" or full or heavy
         else:
             self.begun += 1
             self.waiting[waiter] = None
@@ -111,9 +111,9 @@ class BackendLaws(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule(priority=st.integers(-1, 2), data=st.data())
     def push_out(self, priority: int, data: Any) -> None:
-        lower = [waiter for _, waiter in self.backend.lower(priority)]
+        lower = list(self.backend.breaker.queue.worse(priority))
         assert {w for w in self.waiting if w.standing.priority < priority} == set(lower)
-        self._settle([], self.backend.push_out(lower[: data.draw(st.integers(0, 2))], self.now))
+        self._settle([], self.backend.displace(lower[: data.draw(st.integers(0, 2))], self.now))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -505,3 +505,17 @@ def test_who_waited_too_long_for_a_start_is_told_why_it_takes_long() -> None:
     [(_, error)] = backend.expire(6.0)
     assert error.reason.slug == "activation_timeout"
     assert error.detail.endswith("became ready in 6.0 s: pod a: 0/3 nodes are available: insufficient gpu")
+
+
+@pytest.mark.parametrize(
+    ("pending", "why"),
+    [(None, "its scaling is paused"), ("pod a: pulling", "pod a: pulling")],
+    ids=["nothing starts", "something does"],
+)
+def test_who_waits_in_vain_is_told_of_a_pause(pending: str | None, why: str) -> None:
+    """Unless there is a nearer reason."""
+    backend = backend_with(activation_timeout=10.0, paused=True)
+    backend.update(Endpoints(pending=pending), 0.0)
+    wait(backend, "w", 0.0)
+    ((_, error),) = backend.expire(10.0)
+    assert error.detail == f"no pod of backend iris became ready in 10.0 s: {why}"

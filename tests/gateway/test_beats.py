@@ -151,6 +151,25 @@ def test_a_backend_that_comes_back_under_its_name_starts_from_zero() -> None:
     assert (stat.begun, stat.ended, stat.in_flight_seconds) == (1, 1, 0.25)
 
 
+def test_a_start_is_told_in_the_next_beat() -> None:
+    """As ages, since clocks differ; and read back from a line of the stream."""
+    maker, backend = BeatMaker("g", 0.0), Backend("iris", Limits(), 0.0)
+    backend.wait(Waiter("w", 1.0), 1.0)
+    [(_, endpoint)] = backend.update(pods("a"), 3.0).granted
+    backend.activator.answered(endpoint.uid, 3.5)
+    beat = maker.beat([backend], 4.0)
+    assert beat.stats["iris"].started == {"a": (3.0, 1.0, 0.5)}
+    assert Beat.decode(beat.encode()) == beat
+    assert not maker.beat([backend], 5.0).stats["iris"].started
+
+
+def test_a_start_that_is_told_wrongly_is_no_beat() -> None:
+    """Three ages make one."""
+    line = Beat("g", 1, 1.0, {"iris": Stat(started={"a": (3.0, 1.0, 0.5)})}).encode()
+    with pytest.raises(ValueError, match="values to unpack"):
+        Beat.decode(line.replace(b"3.0,", b""))
+
+
 # Latencies, for Backends that scale on them
 
 

@@ -205,10 +205,12 @@ async def test_a_request_waits_for_a_start_and_is_told_how_long() -> None:
     await settle()
     world.link.say(OK)
     assert client.answer().fields[b"x-tidegate-cold-start"] == b"2.500"
+    assert world.backend.activator.told(world.loop.time()).keys() == world.backend.endpoints.keys()
     client.transport.written = b""
     client.send(GET)
     world.link.say(OK)
     assert b"x-tidegate-cold-start" not in client.answer().fields
+    assert world.backend.activator.told(world.loop.time()) == {}
 
 
 async def test_waiters_whose_pods_vanish_wait_for_the_next() -> None:

@@ -166,6 +166,16 @@ def test_a_problem_tells_its_reason_and_when_to_come_back() -> None:
     assert b"retry-after: 2\r\n" in head.render(b"", b"")
 
 
+def test_a_short_problem_names_nothing_behind_the_gateway() -> None:
+    """Of what the client did wrong itself the words are told all the same."""
+    _, body = problem(GatewayError(QUEUE_FULL, "pod iris-1 in models"), b"id", details=False)
+    told = json.loads(body)
+    assert told.keys() == {"type", "title", "status", "reason", "request_id"}
+    assert (told["status"], told["reason"]) == (503, "queue_full")
+    _, body = problem(GatewayError(METHOD_NOT_ALLOWED, "no CONNECT"), b"id", details=False)
+    assert json.loads(body)["detail"] == "no CONNECT"
+
+
 def test_a_method_that_is_not_allowed_comes_with_those_that_are() -> None:
     """As RFC 9110, 15.5.6 demands; so does OPTIONS *."""
     head, _ = problem(GatewayError(METHOD_NOT_ALLOWED, "no"), b"id")

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import itertools
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.probe import intervals, probe
+from gateway.probe import fault, intervals, probe
 
 
 @contextlib.asynccontextmanager
@@ -138,6 +139,31 @@ def test_a_minute_costs_a_few_hundred_attempts() -> None:
     times = list(itertools.takewhile(lambda at: at < 60.0, itertools.accumulate(intervals())))
     assert len([at for at in times if at < 0.25]) in (49, 50)
     assert 300 < len(times) < 400
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 404 No\r\n\r\n", "GET /nope at {at} answers 404"),
+        (b"", "GET /nope at {at}: closed the connection before it answered"),
+        (b"SSH-2.0-OpenSSH 200\r\n", "GET /nope at {at}: answers what is no HTTP/1"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", None),
+    ],
+)
+async def test_what_was_got_is_told_in_words(answer: bytes, words: str | None) -> None:
+    """For those who wait for the pod."""
+    async with answering(answer) as port:
+        told = words and words.format(at=f"127.0.0.1:{port}")
+        assert await fault("127.0.0.1", port, "/nope", 10.0) == told
+
+
+async def test_a_refusal_and_a_silence_are_told_in_words() -> None:
+    """Without a path the port alone was asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        at = f"127.0.0.1:{port}"
+        assert await fault("127.0.0.1", port, "/", 0.01) == f"GET / at {at}: no answer within 0.01 s"
+    assert await fault("127.0.0.1", port, None, 10.0) == f"{at}: connection refused"
 
 
 async def test_an_address_of_ipv6_stands_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_slot_time_is_put_on_the_tenants_account() -> None:
     made = world(discipline="least_use")
     ask(made, x_tenant="a")
     left = ask(made, x_tenant="b")
-    accounts = made.backend.breaker.queue._accounts  # type: ignore[attr-defined]  # noqa: SLF001
+    accounts = made.backend.breaker.queue._accounts  # type: ignore[attr-defined]
     made.advance(2.0)
     assert accounts.used(b"a", made.loop.now) == pytest.approx(2.0, rel=0.05)
     made.link.say(OK)

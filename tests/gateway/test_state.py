@@ -211,6 +211,7 @@ def test_a_backend_shows_its_pods_and_its_limits() -> None:
         "queue": {"discipline": "fifo", "bytes": 0, "bytes_limit": 0, "per_second": None, "priorities": {}},
         "replicas": {"ready": 2, "wanted": 5},
         "cannot_start": None,
+        "pending": None,
         "starting_for": None,
     }  # fmt: skip
 
@@ -246,6 +247,13 @@ def test_a_backend_that_cannot_start_says_why() -> None:
     stuck = backend()
     stuck.update(Endpoints(cannot_start="exit code 1"), 0.0)
     assert backend_view(stuck, None, 0.0)["cannot_start"] == "exit code 1"
+
+
+def test_a_backend_that_takes_long_says_why() -> None:
+    """Before anybody has waited in vain."""
+    slow = backend()
+    slow.update(Endpoints(pending="pod iris-1 runs; GET /nope answers 404"), 0.0)
+    assert backend_view(slow, None, 0.0)["pending"] == "pod iris-1 runs; GET /nope answers 404"
 
 
 def test_a_replica_that_drains_or_is_suspect_is_not_ready() -> None:

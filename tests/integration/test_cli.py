@@ -103,6 +103,33 @@ def test_check_reports_every_file_and_fails_when_one_is_wrong(path: Path) -> Non
     assert f"{path}:7 backends.one.scale.min" in done.stderr
 
 
+def test_explain_says_that_nobody_answers_at_the_addresses_of_the_configuration(path: Path) -> None:
+    """An autoscaler of its own, then `up`; the exit code tells it from a mistake."""
+    config = GOOD.replace("admin: 127.0.0.1:0", "admin: 127.0.0.1:1\nautoscaler: {admin: ':2'}")
+    path.write_text(config)
+    done = run("explain", "one", "--config", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "http://127.0.0.1:2 does not answer (connection refused), and http://127.0.0.1:1 does not answer (connection refused); name "
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--last", "10"), "10 has no unit: write 10s or 10ms"),
+        (("--config", "/no/such/file"), "/no/such/file"),
+    ],
+    ids=["a duration without a unit", "a file that is not there"],
+)
+def test_explain_refuses_what_it_cannot_use(arguments: tuple[str, str], says: str) -> None:
+    """With exit code 2."""
+    done = run("explain", "one", *arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_schema_is_json_schema() -> None:
     """What editors want to complete and check the file with."""
     done = run("schema")

@@ -139,7 +139,7 @@ async def test_a_configuration_with_a_bad_file_changes_nothing(authority: Author
         assert (await served.get())[0] == 200
         del document["tls"]
         path.write_text(json.dumps(document))
-        await eventually(lambda: "cannot be added or removed while running: restart" in served.running.log)
+        await eventually(lambda: "which takes a restart: this process speaks" in served.running.log)
         assert (await served.get())[0] == 200
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import re
 import signal
+from asyncio.subprocess import PIPE
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.eventually import eventually
-from tests.integration.running import DEMO, Running, alive, children, tidegate
+from tests.integration.running import COMMAND, DEMO, Running, alive, children, tidegate
 
 BODY = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
 PREDICT = "/v1/models/iris:predict"
@@ -84,6 +86,24 @@ async def test_a_broken_file_changes_nothing_and_is_reported_with_its_line(tmp_p
         async with asyncio.timeout(10):
             while not (await running.state())["config"]["last_reload"]["ok"]:
                 await asyncio.sleep(0.05)
+
+
+async def test_a_paused_backend_stays_at_zero_until_its_pause_ends(tmp_path: Path) -> None:
+    """One request waits in vain and is told of the pause; another is still waiting when the file is saved without it."""
+    paused = backend("--version", "v1", activation={"timeout": "1s"})
+    paused["scale"]["pause"] = True
+    alone = {**config(), "backends": {"iris-v1": paused}}
+    async with tidegate(tmp_path, alone, "--plain") as running:
+        async with running.session.post(running.url + PREDICT, json=BODY) as answer:
+            problem = await answer.json(content_type=None)
+        assert (answer.status, problem["reason"]) == (504, "activation_timeout")
+        assert problem["detail"].endswith("its scaling is paused")
+        assert children(running.process.pid) == []
+        running.path.write_text(running.path.read_text().replace('"1s"', '"60s"', 1))
+        await eventually(lambda: "took over" in running.log)
+        waiting = asyncio.create_task(predict(running))
+        running.path.write_text(running.path.read_text().replace('"pause": true', '"pause": false'))
+        assert (await waiting)[0] == 200
 
 
 async def test_a_killed_pod_is_replaced_and_no_get_fails(tmp_path: Path) -> None:
@@ -168,6 +188,30 @@ async def test_a_command_that_cannot_start_is_told_to_the_client(tmp_path: Path)
             problem = await answer.json(content_type="application/problem+json")
         assert (answer.status, problem["reason"]) == (503, "cannot_start")
         assert "--no-such-flag" in problem["detail"]
+
+
+async def explained(*arguments: str) -> str:
+    command = [*COMMAND, "explain", *arguments]
+    asking = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    out, err = await asking.communicate()
+    assert (asking.returncode, err) == (0, b"")
+    return out.decode()
+
+
+async def test_why_there_are_as_many_pods_is_told(tmp_path: Path) -> None:
+    """Of all backends a line each; of one the last start by phase, and how it came to its count."""
+    async with tidegate(tmp_path, config(), "--plain") as running:
+        assert (await predict(running))[0] == 200
+        lines = (await explained("--config", str(running.path))).splitlines()
+        assert [line.partition(" ")[0] for line in lines] == ["iris-v1", "iris-v2"]
+        text = await explained("iris-v1", "--admin", running.admin)
+        assert re.search(r"  why:  +1 pod: ", text)
+        assert re.search(r"0 → 1  wake  +1 queued and no pod ready: waking with 1", text)
+        async with asyncio.timeout(15):  # the autoscaler looks every two seconds
+            while "started" not in text:
+                text = await explained("iris-v1", "--admin", running.admin.removeprefix("http://"))
+        phases = r"decided [\d.]+, created [\d.]+, started [\d.]+, ready [\d.]+, first byte [\d.]+"
+        assert re.search(phases, text)
 
 
 async def test_up_serves_both_admin_sides_on_one_port(tmp_path: Path) -> None:

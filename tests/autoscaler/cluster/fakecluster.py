@@ -38,7 +38,7 @@ class FakeCluster:
         self.objects[path] = item
         return item
 
-    async def get(self, path: str, *, timeout: float = 10.0) -> Json:
+    async def get(self, path: str, params: Json | None = None, *, timeout: float = 10.0) -> Json:  # noqa: ARG002
         await self._request("GET", path, timeout)
         return await self._answer(self._there(path), timeout)
 

@@ -71,9 +71,11 @@ class Stage:
         self.cluster.objects[f"{PODS}/{name}"]["metadata"]["deletionTimestamp"] = "2030-01-01T00:01:00Z"
         self.see()
 
-    def set_by_hand(self, replicas: int) -> None:
+    def set_by_hand(self, replicas: int, manager: str = "kubectl") -> None:
         item = self.cluster.objects[self.path]
-        self.cluster.put(self.path, item | {"spec": item["spec"] | {"replicas": replicas}})
+        field = {"manager": manager, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        meta = item["metadata"] | {"managedFields": [field]}
+        self.cluster.put(self.path, item | {"metadata": meta, "spec": item["spec"] | {"replicas": replicas}})
 
     def touch(self) -> None:
         """Something else about the object changes, as its status does all the time."""

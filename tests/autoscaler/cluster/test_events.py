@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.cluster.events import Events
+from autoscaler.hands import Change
 from gateway.kube.client import ApiError
 from gateway.kube.workloads import Workload
 from tests.autoscaler.cluster.stage import Stage, settle
@@ -135,3 +136,32 @@ async def test_a_long_message_is_cut() -> None:
     written.events.warn(written.workload, "CannotStart", "ä" * 2000)
     await settle()
     assert len(written.said[0][2].encode()) == 1024
+
+
+async def test_another_hands_count_is_told() -> None:
+    """A contest is a Warning."""
+    written = Written()
+    written.events.changed(written.workload, Change(3, 6, "kubectl", 0.0))
+    written.events.changed(written.workload, Change(6, 1, "keda", 0.0, contests=True))
+    await settle()
+    assert written.said == [
+        ("Normal", "ReplicasChanged", "kubectl has set the count from 3 to 6: that stands"),
+        (
+            "Warning",
+            "ReplicasChanged",
+            "keda has set the count from 6 to 1: it contests the count, and nothing is set any more",
+        ),
+    ]
+
+
+async def test_a_back_off_that_grows_is_no_news() -> None:
+    """The kubelet doubles it each time; another image is news."""
+    written = Written()
+    for seconds in ("10s", "20s", "2m40s", "5m0s"):
+        written.events.warn(written.workload, "CannotStart", f"back-off {seconds} restarting model:1")
+    written.events.warn(written.workload, "CannotStart", "back-off 10s restarting model:2")
+    await settle()
+    assert [message for _, _, message in written.said] == [
+        "back-off 10s restarting model:1",
+        "back-off 10s restarting model:2",
+    ]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from autoscaler.admin import describe
 from autoscaler.server import Autoscaler, run
 from gateway.config import Config, ConfigError, load
 from gateway.stats import Beat, Stat
@@ -67,7 +68,7 @@ class Scene:
         self.autoscaler: Autoscaler
         self._seq = 0
 
-    def config(self, target: dict[str, Any], name: str = "iris", **scale: int) -> Config:
+    def config(self, target: dict[str, Any], name: str = "iris", **scale: Any) -> Config:
         document = {
             "backends": {name: {"target": target, "scale": scale}},
             "routes": [{"name": "all", "split": {name: 1}}],
@@ -115,10 +116,36 @@ class Scene:
     def events(self) -> list[tuple[str, str]]:
         return [(event["reason"], event["message"]) for event in self.api.store.list("events", "models")]
 
+    def scaled(self) -> int:
+        """How often the count was set."""
+        return sum(reason == "ScaledUp" for reason, _ in self.events())
+
+
+def by(manager: str, item: dict[str, Any]) -> dict[str, Any]:
+    """As it is kept once `manager` has set its count."""
+    field = {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    return item | {"metadata": item["metadata"] | {"managedFields": [field]}}
+
 
 def _annotations(pod: dict[str, Any]) -> dict[str, str]:
     found: dict[str, str] = pod["metadata"].get("annotations") or {}
     return found
+
+
+def pulled(pod: dict[str, Any]) -> dict[str, Any]:
+    """The Event that a kubelet writes about it."""
+    meta = pod["metadata"]
+    named = {key: meta[key] for key in ("name", "namespace", "uid")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta['name']}.1", "namespace": meta["namespace"]},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", **named, "fieldPath": "spec.containers{c}"},
+        "type": "Normal",
+        "reason": "Pulled",
+        "message": "Successfully pulled image",
+        "lastTimestamp": meta["creationTimestamp"],
+    }
 
 
 @pytest.fixture
@@ -139,6 +166,32 @@ async def test_a_nudge_wakes_a_deployment_from_zero(scene: Scene) -> None:
         await eventually(
             lambda: scene.events() == [("ScaledUp", "from 0 to 1: 2 queued and no pod ready: waking with 1")]
         )
+
+
+async def test_a_cold_start_is_told_by_phase(scene: Scene) -> None:
+    """The pod's own steps, and its image's pull, which only an Event tells."""
+    await scene.api.apply(deployment("iris", 0))
+    async with scene.started(scene.config(IRIS)) as autoscaler:
+        await eventually(autoscaler.controller.leads)
+        await eventually(lambda: "iris" in autoscaler.decisions())
+        scene.nudge()
+        await eventually(lambda: scene.ready() == 1)
+        [pod] = scene.pods()
+        await scene.api.apply(pulled(pod))
+        uid = pod["metadata"]["uid"]
+        starts = autoscaler.controller.starts
+        autoscaler.receive(Beat("gw-1", 10**6, 1.0, {"iris": Stat(started={uid: (9.0, 0.2, 0.1)})}))
+        await eventually(lambda: list(starts.seconds()))
+        assert (last := starts.last("iris")) is not None
+        assert set(last.phases()) == {
+            "decided",
+            "created",
+            "scheduled",
+            "pulled",
+            "started",
+            "ready",
+            "first_byte",
+        }
 
 
 async def test_pods_are_marked_then_the_count_falls(scene: Scene) -> None:
@@ -179,7 +232,7 @@ async def test_a_services_pods_are_only_looked_at(scene: Scene) -> None:
     target = {"service": "iris", "namespace": "models", "port": "http"}
     async with scene.started(scene.config(target, min=5)) as autoscaler:
         await eventually(lambda: scene.ready() == 2)
-        await eventually(lambda: "fixed at 2 pods" in autoscaler.decisions()["iris"][1])
+        await eventually(lambda: "others scale it: 2 pods" in autoscaler.decisions()["iris"][1])
         assert scene.replicas() == 2
 
 
@@ -191,15 +244,68 @@ async def test_what_does_not_exist_is_waited_for(scene: Scene) -> None:
         await eventually(lambda: scene.ready() == 1)
 
 
-async def test_another_hands_count_is_taken_up(scene: Scene) -> None:
-    """Somebody scales by hand: what is wanted comes back with the next tick, without a failure."""
+async def test_another_hands_count_stands(scene: Scene) -> None:
+    """Somebody scales by hand: it is told whose it is, and nothing is set until something else is asked for."""
     await scene.api.apply(deployment("iris", 1))
     async with scene.started(scene.config(IRIS, min=1, max=1)) as autoscaler:
-        await eventually(lambda: scene.ready() == 1)
-        await scene.api.apply(deployment("iris", 4))
+        await eventually(lambda: scene.ready() == 1 and autoscaler.controller.leads())
+        autoscaler.controller.targets["iris"].decide()  # a new leader begins with what it finds
+        await scene.api.apply(by("kubectl", deployment("iris", 4)))
         await eventually(lambda: scene.ready() == 4)
-        await eventually(lambda: (scene.replicas(), len(scene.pods())) == (1, 1))
-        assert autoscaler.controller.targets["iris"].errors == 0
+        told = ("ReplicasChanged", "kubectl has set the count from 1 to 4: that stands")
+        await eventually(lambda: scene.events() == [told])
+        hands = autoscaler.controller.targets["iris"].hands
+        assert (scene.replicas(), hands.standing, autoscaler.controller.targets["iris"].errors) == (
+            4,
+            True,
+            0,
+        )
+        await autoscaler.reload(scene.config(IRIS, min=2, max=2))
+        await eventually(lambda: (scene.replicas(), len(scene.pods())) == (2, 2))
+
+
+async def test_by_hpa_the_count_is_anothers_from_one_on(scene: Scene) -> None:
+    """From zero goes one; what the HPA makes of it stays, and is no other hand's."""
+    await scene.api.apply(deployment("iris", 0))
+    async with scene.started(scene.config(IRIS, by="hpa")) as autoscaler:
+        await eventually(lambda: "iris" in autoscaler.controller.targets and autoscaler.controller.leads())
+        scene.nudge()
+        await eventually(lambda: scene.ready() == 1)
+        await scene.api.apply(by("kube-controller-manager", deployment("iris", 3)))
+        await eventually(lambda: scene.ready() == 3)
+        await eventually(lambda: autoscaler.decisions()["iris"][1].startswith("by hpa: leaving 3"))
+        assert (scene.replicas(), autoscaler.controller.targets["iris"].hands.changes) == (3, 0)
+
+
+async def test_what_was_deleted_comes_back(scene: Scene) -> None:
+    """Meanwhile nothing is decided, and it is said why; then it goes on, whatever count it comes back with."""
+    await scene.api.apply(deployment("iris", 2))
+    async with scene.started(scene.config(IRIS, min=2)) as autoscaler:
+        await eventually(lambda: scene.ready() == 2)
+        scene.api.store.delete("deployments", "models", "iris")
+        await eventually(
+            lambda: autoscaler.decisions()["iris"][1] == "waiting: deployment models/iris does not exist"
+        )
+        await scene.api.apply(deployment("iris", 0))
+        await eventually(lambda: scene.replicas() == 2)
+        target = autoscaler.controller.targets["iris"]
+        assert (target.errors, target.hands.changes) == (0, 0)
+
+
+async def test_a_quota_costs_no_second_write(scene: Scene) -> None:
+    """The count is set once; why there are no more pods stands beside it."""
+    scene.api.controllers.quota("models", pods=1)
+    await scene.api.apply(deployment("iris", 0))
+    async with scene.started(scene.config(IRIS, min=3)) as autoscaler:
+        await eventually(lambda: (scene.replicas(), scene.ready()) == (3, 1))
+        target = autoscaler.controller.targets["iris"]
+        await eventually(lambda: "exceeded quota" in (describe(target, 0.0)["stuck"] or ""))
+        for _ in range(3):
+            target.decide()
+            await asyncio.sleep(0.05)
+        assert (target.wish, target.errors, scene.scaled()) == (3, 0, 1)
+        scene.api.controllers.quota("models", pods=None)
+        await eventually(lambda: scene.ready() == 3 and describe(target, 0.0)["stuck"] is None)
 
 
 async def test_conflicts_are_no_failures(scene: Scene) -> None:

@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.cluster.pulls import Pulls
 from autoscaler.cluster.scaler import ClusterScaler
-from autoscaler.plan import PodState, Superseded, TargetState, Unknown
+from autoscaler.hands import OURS
+from autoscaler.plan import Milestones, PodState, Superseded, TargetState, Unknown
 from gateway.kube.client import ApiError, Unreachable
+from gateway.kube.objects import epoch
 from tests.autoscaler.cluster.stage import PODS, Stage
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -32,8 +35,9 @@ def scaler(stage: Stage, told: Told | None = None) -> ClusterScaler:
         stage.cluster,  # type: ignore[arg-type]
         stage.lease,  # type: ignore[arg-type]
         told or Told(),  # type: ignore[arg-type]
-        lambda: stage.view,
-        lambda: "deployment models/iris does not exist",
+        Pulls(stage.cluster, stage.lease),  # type: ignore[arg-type]
+        view=lambda: stage.view,
+        missing=lambda: "deployment models/iris does not exist",
     )
 
 
@@ -69,6 +73,8 @@ async def test_what_is_there_is_what_the_view_says() -> None:
             PodState("uid-iris-1", ready=False, draining=False, probed=True),
             PodState("uid-iris-2", ready=False, draining=False),
         ),
+        setter="",
+        known_of="uid-iris 1 0",
     )
     assert repr(scaler(stage)) == "<ClusterScaler deployment models/iris replicas=3>"
 
@@ -426,3 +432,82 @@ async def test_leaving_takes_marks_back() -> None:
     await leaving
     assert [DRAINING in stage.annotations(f"iris-{number}") for number in range(3)] == [False, False, True]
     assert stage.replicas == 2
+
+
+async def test_how_a_pod_came_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ages by the wall clock, which the cluster's times are of."""
+    stage = Stage(replicas=1)
+    stage.pod("iris-1")
+    item = stage.cluster.objects[f"{PODS}/iris-1"]
+    item["status"]["conditions"] = [
+        *item["status"].get("conditions", []),
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2030-01-01T00:00:02Z"},
+    ]
+    item["status"]["containerStatuses"] = [{"state": {"running": {"startedAt": "2030-01-01T00:00:05Z"}}}]
+    stage.see()
+    monkeypatch.setattr("time.time", lambda: epoch("2030-01-01T00:00:09Z"))
+    made = scaler(stage)
+    assert made.milestones("uid-iris-1") == Milestones(created=8.0, scheduled=7.0, started=4.0)
+    assert made.milestones("another") is None
+
+
+async def test_who_has_set_the_count_is_told() -> None:
+    """By the API server's book, but for what was just written from here, and for what was just read."""
+    stage = three()
+    made = scaler(stage)
+    stage.set_by_hand(4)
+    stage.see()
+    assert setter(made) == (4, "kubectl")
+    await made.scale(5, [])
+    assert setter(made) == (5, OURS)
+    stage.set_by_hand(6, "kube-controller-manager")
+    with pytest.raises(Superseded):
+        await made.scale(7, [])
+    assert setter(made) == (6, "kube-controller-manager")
+
+
+async def test_a_new_term_knows_the_count_as_another() -> None:
+    """And so does another object of the same name."""
+    stage = three()
+    made = scaler(stage)
+    first = known_of(made)
+    stage.lease.term += 1
+    assert known_of(made) != first
+    stage.cluster.objects[stage.path]["metadata"]["uid"] = "uid-again"
+    stage.see()
+    assert known_of(made) == "uid-again 2 0"
+
+
+async def test_what_a_new_leader_asks_for_is_found_and_no_change() -> None:
+    """The leader before it has lowered the count, which its view does not show yet."""
+    stage = three()
+    made = scaler(stage)
+    before = known_of(made)
+    stage.set_by_hand(2)
+    with pytest.raises(Superseded):
+        await made.drain(uids(2))
+    assert setter(made)[0] == 2
+    assert known_of(made) != before
+
+
+async def test_a_quota_is_told_with_what_is_there() -> None:
+    """The count stays what it is, so nothing is written again."""
+    stage = three()
+    failing = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    stage.cluster.objects[stage.path]["status"] = {"conditions": [failing]}
+    stage.see()
+    there = scaler(stage).observe()
+    assert isinstance(there, TargetState)
+    assert (there.replicas, there.stuck) == (3, "exceeded quota")
+
+
+def setter(made: ClusterScaler) -> tuple[int, str | None]:
+    there = made.observe()
+    assert isinstance(there, TargetState)
+    return there.replicas, there.setter
+
+
+def known_of(made: ClusterScaler) -> str:
+    there = made.observe()
+    assert isinstance(there, TargetState)
+    return there.known_of

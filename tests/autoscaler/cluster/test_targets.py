@@ -1,6 +1,7 @@
 """All targets of a cluster: which Scaler each has, and what is told of it."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ import pytest
 
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.targets import ClusterTargets
-from autoscaler.kpa import Decision, Observed, Reading
+from autoscaler.demand import Reading
+from autoscaler.kpa import Decision, Observed
 from autoscaler.plan import TargetState, Unknown
 from autoscaler.spec import CONCURRENCY
 from gateway.kube.client import ApiError
@@ -215,4 +217,20 @@ async def test_waking_that_takes_too_long_is_warned_of() -> None:
     assert warnings(discovery) == [
         "ActivationTimeout: no pod was ready after 30 s, while requests waited",
         "ActivationTimeout: no pod was ready after 30 s, while requests waited: 0/3 nodes are available",
+    ]
+
+
+async def test_what_is_dropped_is_said_to_stay(caplog: pytest.LogCaptureFixture) -> None:
+    """With its count, unless another Backend goes on with it, or others scale it."""
+    caplog.set_level(logging.INFO, "autoscaler")
+    targets, discovery = made()
+    discovery.stage.see()
+    targets.put("iris", IRIS, 300.0)
+    targets.put("iris-v1", IRIS, 300.0)
+    targets.put("rose", ROSE, 5.0)
+    for name in ("iris", "iris-v1", "rose"):
+        targets.drop(name)
+    await targets.stop()
+    assert [record.message for record in caplog.records] == [
+        "iris-v1 is no longer scaled: deployment models/iris stays at 1"
     ]

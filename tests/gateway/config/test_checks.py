@@ -135,6 +135,10 @@ def test_the_two_listeners_need_two_ports(refused: Refused) -> None:
             "x.yaml:2 routes[0].split: the weights make a cycle of more than 10,000 requests: shares are rounded to fit",
         ),
         (
+            "backends:\n  a:\n    target: {urls: [http://a]}\n    scale: {by: hpa}",
+            "x.yaml:4 backends.a.scale.by: changes nothing: an HPA scales objects in a cluster, as `deployment` names one",
+        ),
+        (
             "forwarded:\n  trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]",
             "x.yaml:2 forwarded.trusted_proxies[1]: 0.0.0.0/0 is everyone: any client can pretend to be any other",
         ),

@@ -193,3 +193,19 @@ def test_a_port_without_quotes_is_told_as_such(refused: Callable[[str], list[str
     text = "backends: {a: {target: {command: [serve, --port, {port}]}}}"
     (problem,) = [line for line in refused(text) if "command[2]" in line and "quotes" in line]
     assert '"{port}"' in problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (
+            "ConfigMap",
+            "is a manifest of Kubernetes (kind ConfigMap): check what stands in it under `data`, which kubectl",
+        ),
+        ("Deployment", "is a manifest of Kubernetes (kind Deployment), no configuration of Tidegate's"),
+    ],
+)
+def test_a_manifest_is_one_hint(refused: Refused, kind: str, told: str) -> None:
+    """Its keys are not told one by one as those that nobody knows."""
+    (problem,) = refused(f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: tidegate}}\ndata: {{}}\n")
+    assert told in problem

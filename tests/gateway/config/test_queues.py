@@ -22,7 +22,7 @@ def built(config: Config, name: str = "r") -> Route[BackendRef]:
 
 
 def route(text: str, queue: str = "depth: 5") -> str:
-    return HEAD % queue + "  - {name: r, split: {a: 1}, %s}\n" % text + PLAIN
+    return f"{HEAD % queue}  - {{name: r, split: {{a: 1}}, {text}}}\n{PLAIN}"
 
 
 def test_a_number_costs_a_route_nothing(loaded: Loaded) -> None:

@@ -92,6 +92,12 @@ def test_commands_have_ten_pods_at_most_unless_told() -> None:
     assert ScaleConfig(max=20).resolve(0, runs_command=True).max_scale == 20
 
 
+def test_no_hpa_scales_processes_of_this_machine() -> None:
+    """One file may name a Deployment, which an HPA scales, and the command that stands for it here."""
+    scale = ScaleConfig(by="hpa")
+    assert [scale.resolve(0, runs_command=here).by for here in (False, True)] == ["hpa", "tidegate"]
+
+
 @pytest.mark.parametrize(("window", "panic"), [("6s", 1.0), ("24s", 2.0), ("25s", 3.0), ("60s", 6.0)])
 def test_the_panic_window_is_whole_seconds(window: str, panic: float) -> None:
     """Ten percent, rounded half up, and at least one, as Knative does."""

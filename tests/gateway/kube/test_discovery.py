@@ -277,3 +277,34 @@ async def test_a_scale_that_names_no_selector_is_told(api: ApiServer, looker: Lo
     await eventually(lambda: "names no selector" in (looker.view().pending or ""))
     await api.apply(llamas(2))
     await eventually(lambda: looker.view().workload and looker.view().pending is None)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        IRIS,
+        ScaleTarget("example.com/v1", "LlamaSet", "llama", "models", PORT),
+        ServiceTarget("iris", "models", None),
+    ],
+    ids=lambda target: type(target).__name__ + getattr(target, "kind", ""),
+)
+async def test_a_target_is_listed_once_the_server_has_spoken_of_it(
+    api: ApiServer, looker: Looker, target: ClusterTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even when it does not exist; and for good, however long the server is away from then on."""
+    monkeypatch.setattr(owners, "RETRY", 0.01)
+    await api.apply(LLAMAS)
+    await api.faults.away()
+    looker.follow("iris", target)
+    await eventually(lambda: "Cannot connect" in looker.discovery.missing("iris"))
+    [lack] = looker.discovery.unlisted()
+    assert lack.startswith(f"{target.named('models')}: ")
+    assert "Cannot connect" in lack
+    assert not looker.discovery.listed
+    await api.faults.back()
+    await eventually(lambda: not looker.discovery.unlisted())
+    assert looker.discovery.listed
+    await api.faults.away()
+    await asyncio.sleep(0.01)
+    assert not looker.discovery.unlisted()
+    await api.faults.back()

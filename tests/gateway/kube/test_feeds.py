@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import unused_port
 
 from gateway.endpoints import Feed
 from gateway.kube.client import Cluster
@@ -177,3 +178,19 @@ async def test_what_a_service_lacks_is_published(api: ApiServer, feeds: ClusterF
     await eventually(lambda: feed.latest.pending == lack)
     feeds.put("iris", ServiceTarget("iris", "models", "http"), feed)
     await eventually(lambda: feed.latest.pods and feed.latest.pending is None)
+
+
+async def test_what_a_pod_answers_instead_of_being_ready_is_published(
+    api: ApiServer, feeds: ClusterFeeds, feed: Feed, node: SimulatedNode
+) -> None:
+    """For those who wait."""
+    probe = {"httpGet": {"port": unused_port(), "path": "/nope"}, "periodSeconds": 1}
+    feeds.put("iris", IRIS, feed)
+    await api.apply(deployment("iris", 1, probe=probe))
+    await eventually(lambda: api.store.list("pods", "models"))
+    [pod] = api.store.list("pods", "models")
+    await eventually(lambda: feed.latest.pods)
+    node.set_ready("models", pod["metadata"]["name"], ready=False)
+    await eventually(lambda: (feed.latest.pending or "").endswith("connection refused"))
+    assert feed.latest.pending is not None
+    assert feed.latest.pending.startswith(f"pod {pod['metadata']['name']} runs; GET /nope at 127.0.0.1:")

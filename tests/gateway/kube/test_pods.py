@@ -259,6 +259,49 @@ def test_a_pod_without_a_node_tells_why() -> None:
     assert pod_of(item(status={"conditions": [bound]})).unschedulable is None
 
 
+def since(kind: str, at: str = "2026-01-01T00:00:01Z", status: str = "True") -> dict[str, Any]:
+    return {"type": kind, "status": status, "lastTransitionTime": at}
+
+
+def running(at: str | None) -> dict[str, Any]:
+    return {"state": {"running": {"startedAt": at}} if at else {"waiting": {}}}
+
+
+def test_a_pods_way_up_is_read() -> None:
+    """When it was scheduled, when its init containers had ended, and when the last of its containers ran."""
+    conditions = [since("PodScheduled", "T1"), since("Initialized", "T2")]
+    status = {"conditions": conditions, "containerStatuses": [running("T4"), running("T3")]}
+    assert pod_of(item(spec={"initContainers": [{}]}, status=status)).times == ("T1", "T2", "T4")
+    assert pod_of(item(status=status)).times == ("T1", "", "T4")
+
+
+def test_a_pod_on_its_way_up_has_not_got_there() -> None:
+    """What is not there yet is empty."""
+    conditions = [since("PodScheduled", status="False"), since("Initialized", status="False")]
+    status = {"conditions": conditions, "containerStatuses": [running("T"), running(None)]}
+    assert pod_of(item(spec={"initContainers": [{}]}, status=status)).times == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        (
+            {"status": "False", "message": "containers with unready status: [c]"},
+            "containers with unready status: [c]",
+        ),
+        ({"status": "False", "reason": "ReadinessGatesNotReady"}, "ReadinessGatesNotReady"),
+    ],
+)
+def test_what_runs_without_getting_ready_says_why(condition: dict[str, str], told: str) -> None:
+    """In the kubelet's words; before its containers run they say nothing that is not known."""
+    state = {
+        "containerStatuses": [{"state": {"running": {}}}],
+        "conditions": [{"type": "Ready", **condition}],
+    }
+    assert pod_of(item(status=state)).unready == f"it runs, and its Ready condition is False: {told}"
+    assert pod_of(item(status={**state, "containerStatuses": [waiting("ContainerCreating")]})).unready is None
+
+
 def requesting(*requests: dict[str, str], **spec: Any) -> tuple[float | None, float | None]:
     containers = [{"name": "c", "resources": {"requests": one}} for one in requests]
     return pod_of(item(spec={"containers": containers, **spec})).requests

@@ -158,3 +158,21 @@ async def test_a_probes_own_headers_are_sent(model: Model, readiness: Readiness)
     readiness.keep([pod])
     await eventually(lambda: readiness.ready(pod))
     assert set(model.asked) == {"model.example"}
+
+
+async def test_what_was_got_instead_of_success_is_kept(model: Model) -> None:
+    """For those who wait: as when a probe's path is misspelt; told once for as long as it is the same."""
+    told: list[None] = []
+    readiness = Readiness(lambda: told.append(None))
+    pod = probed(model)
+    model.status = 404
+    readiness.keep([pod])
+    words = f"pod iris-1 runs; GET /ready at 127.0.0.1:{model.port} answers 404"
+    await eventually(lambda: readiness.fault(pod) == words)
+    await eventually(lambda: len(model.asked) > 2)
+    assert len(told) == 1
+    model.status = 200
+    await eventually(lambda: readiness.ready(pod))
+    assert readiness.fault(pod) is None
+    readiness.stop()
+    assert readiness.fault(pod) is None

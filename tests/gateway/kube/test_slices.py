@@ -105,7 +105,7 @@ def test_where_no_port_is_told_a_number_is_taken_at_its_word(ports: list[dict[st
     ("slices", "port", "lack"),
     [
         ([], None, "has no EndpointSlices: it does not exist, or it has no selector"),
-        ([one("a", ports=[])], "http", "has no endpoints"),
+        ([one("a", ports=[])], "http", "has no ready endpoints; nobody here starts pods for it"),
         ([one("a", endpoint("10.0.0.1"))], "htpp", "has no port htpp, but http (8080)"),
         ([one("a", endpoint("10.0.0.1"))], 80, "has no port 80 at its pods, but http (8080)"),
         (
@@ -116,6 +116,11 @@ def test_where_no_port_is_told_a_number_is_taken_at_its_word(ports: list[dict[st
         ([one("a", endpoint("10.0.0.1"), ports=[])], None, "tells no port: `port` must say the pods' number"),
         ([one("a", endpoint("10.0.0.1"), ports=[])], "x", "tells no port: `port` must say the pods' number"),
         ([one("a", endpoint("10.0.0.1"))], None, None),
+        (
+            [one("a", endpoint("10.0.0.1", ready=False))],
+            None,
+            "has no ready endpoints; nobody here starts pods for it",
+        ),
     ],
 )
 def test_what_a_service_lacks_is_told(slices: list[Slice], port: int | str | None, lack: str | None) -> None:

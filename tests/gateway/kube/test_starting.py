@@ -82,3 +82,22 @@ def test_no_pods_are_no_reason() -> None:
     """They are yet to be made."""
     assert Starts().judge([], WORKLOAD, [], 0.0) == Outlook()
     assert Starts().judge([], None, [], 0.0) == Outlook()
+
+
+def test_the_newest_pods_reason_is_told() -> None:
+    """An older one may be of a roll-out that has been mended since."""
+    newest = replace(POD, uid="b", name="pod-b", stuck=("CrashLoopBackOff", "exit code 3"))
+    starts = Starts()
+    starts.judge([STUCK, newest], WORKLOAD, [], 0.0)
+    told = "pod pod-b: CrashLoopBackOff: exit code 3"
+    assert starts.judge([STUCK, newest], WORKLOAD, [], 10.0) == Outlook(told, told)
+
+
+def test_a_pod_that_runs_and_does_not_get_ready_says_why() -> None:
+    """It may take long to load, so it is waited for."""
+    running = replace(
+        POD, running=True, unready="its Ready condition is False: containers with unready status"
+    )
+    assert Starts().judge([running], WORKLOAD, [], 600.0) == Outlook(
+        None, "pod pod-a: its Ready condition is False: containers with unready status"
+    )

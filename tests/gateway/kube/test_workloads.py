@@ -75,6 +75,26 @@ def test_a_scale_that_says_nothing_chooses_nothing() -> None:
     assert (workload.replicas, workload.resource_version, workload.selector) == (0, "7", Selector())
 
 
+def owned(manager: str, field: str, time: str) -> dict[str, object]:
+    return {"manager": manager, "time": time, "fieldsV1": {"f:spec": {f"f:{field}": {}}}}
+
+
+def test_who_has_set_the_count_is_told() -> None:
+    """Whoever did so last; those who own other fields have not."""
+    meta = {
+        "managedFields": [
+            owned("kubectl-client-side-apply", "replicas", "2030-01-01T00:00:00Z"),
+            owned("keda", "replicas", "2030-01-01T00:00:05Z"),
+            owned("kube-controller-manager", "template", "2030-01-01T00:00:09Z"),
+            {"manager": "empty"},
+        ]
+    }
+    found = item({})
+    found["metadata"] = {**found["metadata"], **meta}
+    assert workload_of(found, "apps/v1", "Deployment", PATH).setter == "keda"
+    assert workload_of(item({}), "apps/v1", "Deployment", PATH).setter == ""
+
+
 SET = Controller("ReplicaSet", "iris-5d4f", "rs")
 
 

@@ -1,0 +1,74 @@
+"""What an autoscaler says of its Backends, as text for a terminal: why there are N pods, what would change that, and how it came to it.
+
+Core: reads the answer of `/v1/decisions`, of which an older or newer autoscaler may leave parts out. `inquiry` asks, `tidegate explain` prints.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+Told = dict[str, Any]
+"""Of one Backend."""
+_WIDEST_NAME = 40
+
+
+def overview(backends: dict[str, Told]) -> list[str]:
+    """One line for each Backend."""
+    width = min(max(map(len, backends), default=0), _WIDEST_NAME)
+    return [f"{name:<{width}}  {_line(told.get('why', ''))}" for name, told in backends.items()]
+
+
+def whole(name: str, told: Told, last: float) -> list[str]:
+    """All of one Backend, with its changes of the `last` seconds."""
+    return [
+        name,
+        f"  why:           {_line(told.get('why', 'this autoscaler does not say'))}",
+        f"  would change:  {_line(told.get('would_change', 'this autoscaler does not say'))}",
+        "",
+        *_history(told.get("history", []), last),
+        *_cold_start(told.get("cold_start")),
+    ]
+
+
+def _history(changes: list[dict[str, Any]], last: float) -> Iterator[str]:
+    shown = [change for change in changes if change["age_seconds"] <= last]
+    if not shown:
+        yield f"  no change in the last {age(last)}" + (
+            f", the last one was {age(changes[0]['age_seconds'])} ago" if changes else ""
+        )
+        return
+    cells = [
+        (age(change["age_seconds"]), _step(change), change["rule"], _line(change["reason"]))
+        for change in shown
+    ]
+    yield f"  changes in the last {age(last)}:"
+    rows = [("age", "pods", "rule", "reason"), *cells]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        first = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False))
+        yield f"    {first}  {row[3]}"
+
+
+def _step(change: dict[str, Any]) -> str:
+    before, after = change.get("from"), change["desired"]
+    return str(after) if before in {after, None} else f"{before} → {after}"
+
+
+def _cold_start(start: dict[str, Any] | None) -> Iterator[str]:
+    if start is None:
+        return
+    yield ""
+    yield f"  last cold start, {age(start['age_seconds'])} ago: {start['seconds']:.3f} s, pod {start['pod']}"
+    phases = start["phases"].items()
+    yield "    " + ", ".join(f"{phase.replace('_', ' ')} {seconds:.3f}" for phase, seconds in phases)
+
+
+def age(seconds: float) -> str:
+    """`12 s`, `4 min`, `2 h`: what a person needs to know."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _line(text: str) -> str:
+    """On one line, without what would move a terminal's cursor: reasons quote what pods and the cluster say."""
+    return "".join(char if char.isprintable() else " " for char in text)
