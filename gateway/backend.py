@@ -2,8 +2,7 @@
 
 Every request enters once (`enter` or `wait`) and leaves once (`leave`, `give_up`, or in what `expire` and `update` return);
 between the two it is either in flight on an Endpoint or in the queue. Methods return who was granted or refused; the caller, at
-the edge, tells them. Two clocks make the deadlines fair: one runs while a pod is available and bounds the wait for a slot
-(`queue.timeout`), the other runs while none is and bounds the wait for a start (`activation.timeout`).
+the edge, tells them. `patience` says who has waited long enough, and who need not begin to.
 """
 
 from collections.abc import Iterator
@@ -12,18 +11,12 @@ from typing import Any
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
-from gateway.errors import (
-    ACTIVATION_TIMEOUT,
-    BACKEND_REMOVED,
-    CANNOT_START,
-    CONNECT_FAILED,
-    QUEUE_FULL,
-    QUEUE_TIMEOUT,
-    GatewayError,
-    Reason,
-)
+from gateway.door import Door
+from gateway.errors import BACKEND_REMOVED, CANNOT_START, GatewayError, Reason
+from gateway.patience import Patience
+from gateway.queues import Discipline, queue_of
+from gateway.standing import Standing
 from gateway.stats import BackendStats, Traffic
-from gateway.timers import Stopwatch
 
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
@@ -67,6 +60,9 @@ class Limits:
     """A request whose client left keeps its slot until the pod has answered."""
     paused: bool = False
     """Nobody starts pods; said to whoever has waited too long."""
+    bytes: int = 0
+    """Of heads and bodies that may wait at once; 0: no limit."""
+    discipline: Discipline = "fifo"
 
 
 @dataclass
@@ -88,8 +84,12 @@ class Backend:
         self.name = name
         self.limits = limits
         self.breaker = Breaker(limits.concurrency, limits.depth)
+        self.breaker.bytes_limit = limits.bytes
+        self.breaker.queue = queue_of(limits.discipline)
         self.activator = Activator()
+        self.patience = Patience(name, limits, self.breaker, self.activator, now)
         self.stats = BackendStats(now)
+        self.door = Door(name, self.breaker, self.patience, self.stats.sheds)
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
@@ -99,9 +99,6 @@ class Backend:
         """Somebody should tell the autoscalers now; whoever does sets it back."""
         self.removed = False
         self._retrying = 0
-        self._served = Stopwatch()
-        self._starved = Stopwatch()
-        self._starved.set(running=True, now=now)
 
     def traffic_of(self, route: str) -> Traffic:
         traffic = self.traffic.get(route)
@@ -125,17 +122,29 @@ class Backend:
             in_flight.value = value + 1
         return endpoint
 
-    def wait(self, waiter: Waiter, now: float) -> None:
-        """Begin a request in the queue.
+    def wait(self, waiter: Waiter, now: float) -> list[tuple[Waiter, GatewayError]]:
+        """Begin a request in the queue; returns those that were pushed out for it.
 
-        Raises GatewayError: queue_full, cannot_start, or backend_removed.
+        Raises GatewayError: queue_full, queue_timeout when its turn would come too late, cannot_start, or backend_removed.
         """
         self._refuse_if_hopeless()
-        if self.breaker.full:
-            detail = f"backend {self.name} has {self.breaker.queued} requests waiting, its queue's depth"
-            raise GatewayError(QUEUE_FULL, detail, self._retry_after(now))
+        pushed = self._push_out(self.door.admit(waiter, now), now)
         self.stats.begun += 1
         self._queue(waiter, now)
+        return pushed
+
+    def grow(self, waiter: Waiter, size: int, now: float) -> list[tuple[Waiter, GatewayError]]:
+        """The same when more of its body has come. Raises GatewayError: queue_full; then it still waits."""
+        pushed = self._push_out(self.door.room(waiter, 0, size, now), now)
+        self.breaker.grow(waiter, size)
+        return pushed
+
+    def displace(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+        """The gateway's memory is needed for others: these wait no longer."""
+        refused = self._take_out(waiters, self.door.displaced(len(waiters), now), now)
+        if not self.breaker.queued:
+            self._start_over("abandoned", now)
+        return refused
 
     def again(self, waiter: Waiter, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants.
@@ -146,8 +155,9 @@ class Backend:
             self._refuse_if_hopeless()
         self.stats.in_flight.add(-1, now)
         self.breaker.release(endpoint)
+        self.ends(waiter.standing, now)
         self._queue(waiter, now, first=True)
-        return self.grants(now)
+        return self._freed(now)
 
     def leave(self, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """End a request that held a slot; returns who got it."""
@@ -155,7 +165,17 @@ class Backend:
         stats.ended += 1
         stats.in_flight.add(-1, now)
         self.breaker.release(endpoint)
-        return self.grants(now) if self.breaker.queued else []
+        return self._freed(now) if self.breaker.queued else []
+
+    def begins(self, standing: Standing, now: float) -> None:
+        """A request that did not wait has a slot, which is put on its tenant's account if anybody keeps one."""
+        if standing.metered:
+            self.breaker.queue.begin(standing.tenant, now)
+
+    def ends(self, standing: Standing, now: float) -> None:
+        """It has it no more."""
+        if standing.metered:
+            self.breaker.queue.end(standing.tenant, now)
 
     def give_up(self, waiter: Waiter, now: float) -> bool:
         """End a request that waits, of its own will; False when it waits no more."""
@@ -165,6 +185,7 @@ class Backend:
         self.stats.ended += 1
         if not self.breaker.queued:
             self._start_over("abandoned", now)
+            self.patience.queue_changed(now)
         return True
 
     def begin_retry(self, share: float) -> bool:
@@ -210,6 +231,7 @@ class Backend:
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
         self.activator.pending = news.pending
+        self.patience.growing = any(not (info.ready or info.draining) for info in news.pods)
         self._availability(now)
         verdict.granted = self.grants(now)
         if news.cannot_start is not None and not self.breaker.available:
@@ -229,9 +251,13 @@ class Backend:
 
     def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Take over new limits: a lowered one stops new grants only; returns the grants of a raised one."""
-        self.limits = limits
-        self.breaker.limit = limits.concurrency
-        self.breaker.depth = limits.depth
+        breaker = self.breaker
+        self.limits = self.patience.limits = limits
+        breaker.limit = limits.concurrency
+        breaker.depth, breaker.bytes_limit = limits.depth, limits.bytes
+        if breaker.queue.discipline != limits.discipline:
+            breaker.requeue(queue_of(limits.discipline), now)
+        self.patience.pods_changed(now)
         return self.grants(now)
 
     def remove(self, now: float) -> Verdict:
@@ -255,7 +281,7 @@ class Backend:
         """
         expired: list[tuple[Waiter, GatewayError]] = []
         for waiter in self.breaker.waiters():
-            error = self._overdue(waiter, now)
+            error = self.patience.overdue(waiter, now)
             if error is not None:
                 expired.append((waiter, error))
             elif not waiter.avoid:
@@ -266,14 +292,17 @@ class Backend:
             self.stats.ended += 1
         if expired and not self.breaker.queued:
             self._start_over("timeout", now)
+            self.patience.queue_changed(now)
         return expired
 
     def grants(self, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Give free slots to those who wait."""
-        granted = self.breaker.grants()
+        granted = self.breaker.grants(now)
         for waiter, _ in granted:
             self._unqueued(waiter, now)
             self.stats.in_flight.add(1, now)
+        if granted and not self.breaker.queued:
+            self.patience.queue_changed(now)
         return granted
 
     @property
@@ -286,10 +315,9 @@ class Backend:
     # -- inside
 
     def _queue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
-        waiter.served_at = self._served.read(now)
-        waiter.starved_at = self._starved.read(now)
         waiter.cold = waiter.cold or self._starting
-        self.breaker.enqueue(waiter, first=first)
+        self.breaker.enqueue(waiter, now, first=first)
+        self.patience.begin(waiter, now)
         self.stats.queued.add(1, now)
         self._ask(now)
 
@@ -307,45 +335,33 @@ class Backend:
         if self.activator.cannot_start is not None and not self.breaker.available:
             raise GatewayError(CANNOT_START, self.activator.cannot_start)
 
-    def _retry_after(self, now: float) -> float:
-        """When the one that has waited longest will have gone at the latest, as a coarse guess; at least a second."""
-        first = self.breaker.first()
-        return max(1.0, min(now - first.since, self.limits.queue_timeout)) if first else 1.0
+    def _freed(self, now: float) -> list[tuple[Waiter, Endpoint]]:
+        """Give on a slot that came free because a request ended: that is what the pace is measured by."""
+        granted = self.grants(now)
+        if granted:
+            self.patience.pace.granted(now)
+        return granted
 
-    def _overdue(self, waiter: Waiter, now: float) -> GatewayError | None:
-        limits = self.limits
-        if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
-            detail = f"waited {now - waiter.since:.1f} s for a free slot of backend {self.name}"
-            return GatewayError(QUEUE_TIMEOUT, detail, self._retry_after(now))
-        if waiter.avoid and not self.breaker.available and now - waiter.since >= limits.queue_timeout:
-            return self._unconnected(waiter, now)
-        if self._starved.read(now) - waiter.starved_at < limits.activation_timeout:
-            return None
-        if waiter.avoid:
-            return self._unconnected(waiter, now)
-        why = self.activator.pending or ("its scaling is paused" if limits.paused else "")
-        because = f": {why}" if why else ""
-        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s{because}"
-        return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
+    def _push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+        return self._take_out(waiters, self.door.pushed_out(len(waiters), now), now) if waiters else []
 
-    def _unconnected(self, waiter: Waiter, now: float) -> GatewayError:
-        pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
-        detail = f"backend {self.name}: {pods} refused or lost the connection and no other pod became ready in {now - waiter.since:.1f} s"
-        return GatewayError(CONNECT_FAILED, detail)
-
-    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
-        waiters = list(self.breaker.waiters())
+    def _take_out(
+        self, waiters: list[Waiter], error: GatewayError, now: float
+    ) -> list[tuple[Waiter, GatewayError]]:
         for waiter in waiters:
             self.breaker.withdraw(waiter)
             self._unqueued(waiter, now)
         self.stats.ended += len(waiters)
-        return [(waiter, GatewayError(reason, detail)) for waiter in waiters]
+        if waiters and not self.breaker.queued:
+            self.patience.queue_changed(now)
+        return [(waiter, error) for waiter in waiters]
+
+    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
+        return self._take_out(list(self.breaker.waiters()), GatewayError(reason, detail), now)
 
     def _availability(self, now: float) -> None:
-        available = self.breaker.available > 0
-        self._served.set(running=available, now=now)
-        self._starved.set(running=not available, now=now)
-        if available:
+        self.patience.pods_changed(now)
+        if self.breaker.available:
             self._start_over("ready", now)
         else:
             self._ask(now)
@@ -373,11 +389,6 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} in_flight={self.in_flight} queued={self.breaker.queued} endpoints={len(self.endpoints)}>"
-
-
-def _refused(endpoint: Endpoint) -> str:
-    why = f" ({endpoint.refusal})" if endpoint.refusal else ""
-    return f"{endpoint.host}:{endpoint.port}{why}"
 
 
 def _trusted_again(endpoint: Endpoint | None) -> Endpoint | None:

@@ -3,18 +3,21 @@
 Laws, held by property tests:
 - an Endpoint never has more requests open than the limit (a lowered limit only stops new grants);
 - a waiter waits only while no slot is free, so nobody waits behind a busy pod while another idles;
-- nobody overtakes: a newcomer is served only when nobody waits;
-- each waiter leaves exactly once: granted, withdrawn, or taken out as expired.
+- nobody overtakes: a newcomer is served only when nobody waits, and those who wait go in the queue's order (`queues`);
+- each waiter leaves exactly once: granted, withdrawn, or taken out as expired or pushed out.
 
 Picking is exact least-requests in O(1): available Endpoints stand in rows by their requests in flight, each row in the
-order in which they came into it, which makes ties round robin. `backend` owns a Breaker and keeps the clocks.
+order in which they came into it, which makes ties round robin. `backend` owns a Breaker, `patience` keeps the clocks.
 """
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
+from math import inf
 from typing import Any, Protocol
 
 from gateway.errors import GatewayError
+from gateway.queues import Fifo
+from gateway.standing import ANYONE, Standing
 
 
 class Endpoint:
@@ -64,6 +67,10 @@ class Endpoint:
 class Seeker(Protocol):
     """Who wants an Endpoint: an Exchange."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of its body that count against the gateway's bound."""
+
     def granted(self, endpoint: Endpoint, now: float) -> None: ...
     def refused(self, error: GatewayError) -> None: ...
 
@@ -71,14 +78,28 @@ class Seeker(Protocol):
 class Waiter:
     """A queued request, as the queue needs to know it."""
 
-    __slots__ = ("avoid", "cold", "request", "served_at", "since", "starved_at")
+    __slots__ = ("avoid", "cold", "due", "request", "served_at", "since", "size", "standing", "starved_at")
 
-    def __init__(self, request: Seeker, since: float, avoid: Collection[Endpoint] = ()) -> None:
+    def __init__(
+        self,
+        request: Seeker,
+        since: float,
+        avoid: Collection[Endpoint] = (),
+        *,
+        standing: Standing = ANYONE,
+        size: int = 0,
+        due: float = inf,
+    ) -> None:
         self.request = request
         """Whom the grant is for; handed back untouched."""
         self.since = since
         self.avoid = avoid
         """Endpoints it would rather not get: those that failed it."""
+        self.standing = standing
+        self.size = size
+        """Bytes that wait with it: its head, and what there is of its body."""
+        self.due = due
+        """When its time is over, whoever has it."""
         self.served_at = 0.0
         """The Backend's clocks as it began to wait: one runs while a pod is available, the other while none is."""
         self.starved_at = 0.0
@@ -96,16 +117,21 @@ class Breaker:
         self.limit = limit
         """Requests open to one Endpoint at once; 0: no limit."""
         self.depth = depth
+        self.bytes_limit = 0
+        """Bytes that may wait at once; 0: no limit."""
         self.available = 0
+        self.queued = 0
+        self.bytes = 0
+        """Those that wait."""
+        self.queue = Fifo()
         self._rows: list[OrderedDict[Endpoint, None]] = [OrderedDict()]
         self._lowest = 0
-        self._queue: OrderedDict[Waiter, None] = OrderedDict()
 
     # -- slots
 
     def acquire(self) -> Endpoint | None:
         """Take a slot now, or None when there is none or others were first."""
-        if self._queue or not self.available:
+        if self.queued or not self.available:
             return None
         # As `_take` does, in one piece: this is every request's way.
         rows = self._rows
@@ -153,45 +179,72 @@ class Breaker:
     # -- the queue
 
     @property
-    def queued(self) -> int:
-        return len(self._queue)
-
-    @property
     def full(self) -> bool:
-        return len(self._queue) >= self.depth
+        return self.queued >= self.depth
 
-    def enqueue(self, waiter: Waiter, *, first: bool = False) -> None:
+    def enqueue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
         """Let it wait, behind the others or, when it has waited before, in front of them. Minding `full` is the caller's."""
-        self._queue[waiter] = None
-        if first:
-            self._queue.move_to_end(waiter, last=False)
+        self.queue.add(waiter, now, first=first)
+        self.queued += 1
+        self.bytes += waiter.size
 
     def withdraw(self, waiter: Waiter) -> bool:
         """Take a waiter out; False when it had left already."""
-        try:
-            del self._queue[waiter]
-        except KeyError:
+        if not self.queue.remove(waiter):
             return False
+        self._forget(waiter)
         return True
+
+    def grow(self, waiter: Waiter, size: int) -> None:
+        """More of what it brings waits with it."""
+        waiter.size += size
+        self.bytes += size
 
     def first(self) -> Waiter | None:
         """The one that waits longest."""
-        return next(iter(self._queue), None)
+        return next(iter(self.queue), None)
 
     def waiters(self) -> Iterator[Waiter]:
-        return iter(self._queue)
+        return iter(self.queue)
 
-    def grants(self) -> list[tuple[Waiter, Endpoint]]:
-        """Give free slots to waiters, first come first served, until either runs out."""
+    def grants(self, now: float) -> list[tuple[Waiter, Endpoint]]:
+        """Give free slots to waiters, the best first, until either runs out."""
         granted: list[tuple[Waiter, Endpoint]] = []
-        while self._queue:
-            waiter = next(iter(self._queue))
+        queue = self.queue
+        while self.queued:
+            waiter = queue.best(now)
             endpoint = self._take(waiter.avoid)
             if endpoint is None:
                 break
-            del self._queue[waiter]
+            queue.serve(waiter, now)
+            self._forget(waiter)
             granted.append((waiter, endpoint))
         return granted
+
+    def room_for(self, waiter: Waiter, places: int, size: int) -> list[Waiter] | None:
+        """Who has to be pushed out for so many more places and bytes; None when that would not do either."""
+        places = places if self.full else 0
+        excess = self.bytes + size - self.bytes_limit if self.bytes_limit else 0
+        pushed: list[Waiter] = []
+        others = self.queue.gives_way(waiter)
+        while places > 0 or excess > 0:
+            victim = next(others, None)
+            if victim is None:
+                return None
+            pushed.append(victim)
+            places -= 1
+            excess -= victim.size
+        return pushed
+
+    def requeue(self, queue: Fifo, now: float) -> None:
+        """Wait in another discipline from now on."""
+        for waiter in self.queue:
+            queue.add(waiter, now, first=False)
+        self.queue = queue
+
+    def _forget(self, waiter: Waiter) -> None:
+        self.queued -= 1
+        self.bytes -= waiter.size
 
     # -- rows
 

@@ -12,7 +12,6 @@ import errno
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.backend import Backend
 from gateway.bodies import HELD_MOST
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import (
@@ -34,6 +33,7 @@ from gateway.streams import ClientStream, PodStream
 if TYPE_CHECKING:
     import asyncio
 
+    from gateway.backend import Backend
     from gateway.stats import Traffic
     from gateway.terms import BackendRef
 
@@ -120,6 +120,8 @@ class Exchange(Inspecting):
         if endpoint is None:
             self._wait(backend, self._begun)
         else:
+            if self._search is not None:
+                backend.begins(self.standing, self._begun)
             self._bind(endpoint, self._begun)
 
     def on_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
@@ -136,7 +138,7 @@ class Exchange(Inspecting):
                 self._gather(data)
                 return
             self._hold(data)
-            self._weigh()
+            self._more_waits(len(data))
             return
         self._pod.send(data, trailers, ended=ended)
         if self._kept and data:
@@ -205,11 +207,6 @@ class Exchange(Inspecting):
         if self._tries is not None:
             self._mind_client()
 
-    def refused(self, error: GatewayError) -> None:
-        """Waited in vain; the Backend has let go of it already."""
-        self._waiter = None
-        self.fail(error)
-
     # -- the pod's stream calls
 
     def on_interim(self, head: ResponseHead) -> None:
@@ -271,18 +268,6 @@ class Exchange(Inspecting):
         self._finish(200, None, self._begun)
         if client is not None:
             client.respond(capabilities(), b"", [], self._extra(), ended=True)
-
-    def _wait(self, backend: Backend, now: float) -> None:
-        if not self._weigh():
-            return
-        self._waiter = waiter = Waiter(self, now)
-        try:
-            backend.wait(waiter, now)
-        except GatewayError as error:
-            self._waiter = None
-            self.fail(error)
-        else:
-            self._gateway.waits(backend)
 
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
@@ -382,6 +367,8 @@ class Exchange(Inspecting):
         if waiter is not None:
             backend.give_up(waiter, now)
         elif endpoint is not None:
+            if self._search is not None:
+                backend.ends(self.standing, now)
             granted = backend.leave(endpoint, now)
             if granted:
                 self._gateway.hand_out(granted, now)

@@ -23,6 +23,7 @@ from gateway.steering import Search
 if TYPE_CHECKING:
     from gateway.modelnames import Found
     from gateway.routing import Candidates, Route
+    from gateway.standing import Standing
     from gateway.terms import BackendRef
 
 _WANTED = PROMPT_MEMBERS | {MEMBER}
@@ -61,11 +62,23 @@ class Inspecting(Retrying):
         elif isinstance(step, Look):
             self._look_into(search, step.limit)
         else:
+            self._rank(search)
             alias = search.alias_for
             if alias is not None:
                 self._rename(search.asked, alias)
             return step
         return None
+
+    @property
+    def standing(self) -> "Standing":
+        search = self._search
+        return super().standing if search is None or search.standing is None else search.standing
+
+    def _rank(self, search: Search) -> None:
+        """What it is to a queue, where its header tells."""
+        steering = search.route.steering if search.route is not None else None
+        if steering is not None and steering.ranking is not None and self._client is not None:
+            search.standing = steering.ranking.standing(search.asked, trusted=self._client.origin.trusted)
 
     # -- the body
 

@@ -221,6 +221,12 @@ class GatewayCollector(Collector):
 
         yield one("tidegate_inflight_requests", "Requests open to pods.", "gauge", lambda b: b.in_flight)
         yield one("tidegate_queued_requests", "Requests that wait.", "gauge", lambda b: b.breaker.queued)
+        text = "Requests that wait, by priority, of backends whose requests have some."
+        yield by("tidegate_queued_by_priority", text, "gauge", "priority", _by_priority)
+        text = "Bytes of heads and bodies of requests that wait."
+        yield one("tidegate_queued_bytes", text, "gauge", lambda b: b.breaker.bytes)
+        text = "Requests that were refused instead of waiting (on), by why."
+        yield by("tidegate_sheds", text, "counter", "reason", lambda b: b.stats.sheds)
         text = "How long requests waited that did not get a slot at once."
         yield one("tidegate_queue_wait_seconds", text, "histogram", lambda b: b.stats.queue_wait)
         text = "From the first request that waits for a pod to a ready pod."
@@ -279,6 +285,10 @@ class GatewayCollector(Collector):
 
     def __repr__(self) -> str:
         return f"<GatewayCollector of {len(self._sources.backends)} backends>"
+
+
+def _by_priority(backend: Backend) -> dict[str, int]:
+    return {str(priority): queued for priority, (queued, _) in backend.breaker.queue.levels().items()}
 
 
 def _endpoint_states(backend: Backend) -> dict[str, int]:

@@ -50,6 +50,7 @@ from gateway.lag import LagWatcher
 from gateway.metrics import GatewayCollector, Sources
 from gateway.openfiles import most_connections, raise_open_files
 from gateway.pulse import AT_ONCE, Pulse
+from gateway.queues import Discipline
 from gateway.sources import PodSources
 from gateway.state import Snapshot, Status, snapshot
 
@@ -179,8 +180,12 @@ class Server:
         await self._sources.prepare(config)
         self._keeper.take(config, files)
         gateway, now = self.gateway, self.gateway.now()
+        gateway.ranked = any(route.priority.matters for route in config.routes)
+        disciplines = config.disciplines()
         for number, (name, backend) in enumerate(config.backends.items(), 1):
-            self._put(name, backend, now)
+            self._put(name, limits_of(backend, disciplines[name]), now)
+            gateway.backends[name].stats.tells = backend.latencies
+            self._sources.put(name, backend, self._keeper.current.trusts.get(name))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         old = gateway.table if self.status.loaded else None
@@ -218,8 +223,8 @@ class Server:
             forwarded.trusted_proxies, forwarded.x_forwarded, forwarded.forwarded, forwarded.via
         )
 
-    def _put(self, name: str, config: BackendConfig, now: float) -> None:
-        gateway, limits = self.gateway, limits_of(config)
+    def _put(self, name: str, limits: Limits, now: float) -> None:
+        gateway = self.gateway
         backend = gateway.backends.get(name) or gateway.retiring.pop(name, None)
         if backend is None:
             backend = Backend(name, limits, now)
@@ -227,11 +232,9 @@ class Server:
             backend.revive()
             gateway.hand_out(backend.relimit(limits, now), now)
         gateway.backends[name] = backend
-        backend.stats.tells = config.latencies
         if name not in self.feeds:
             feed = self.feeds[name] = Feed(name)
             feed.subscribe(lambda news, backend=backend: self._on_news(backend, news))  # type: ignore[misc]
-        self._sources.put(name, config, self._keeper.current.trusts.get(name))
 
     def _renew(self) -> None:
         for name, backend in self.config.backends.items():
@@ -382,10 +385,12 @@ class Server:
         return f"<Server {self.role} {self.gateway!r}>"
 
 
-def limits_of(config: BackendConfig) -> Limits:
+def limits_of(config: BackendConfig, discipline: Discipline) -> Limits:
     return Limits(
         concurrency=config.concurrency,
         depth=config.queue.depth,
+        bytes=config.queue.bytes,
+        discipline=discipline,
         queue_timeout=config.queue.timeout,
         activation_timeout=config.activation_timeout,
         hold=config.cancel == "hold",

@@ -13,6 +13,7 @@ from gateway.asked import Asked, Unknown
 from gateway.conditions import Conditions, Look
 from gateway.routing import Candidates, Route
 from gateway.splits import Split
+from gateway.standing import Ranking, Standing
 from gateway.sticky import Rendezvous, Sticky
 from gateway.terms import BackendRef
 
@@ -42,6 +43,8 @@ class Steering:
     """Names of models, and what the pod is asked for instead."""
     look: Look = field(default_factory=lambda: Look(0))
     """How much of a body is looked into."""
+    ranking: Ranking | None = None
+    """How its header tells what a request is to a queue; None: it does not."""
 
     def continue_from(self, previous: "Steering") -> None:
         """Rules that ask for the same go on with the turns of those before them."""
@@ -54,7 +57,7 @@ class Steering:
 class Search:
     """One request on its way to a Backend, where a look at host and path is not enough."""
 
-    __slots__ = ("_draw", "_found", "asked", "cookie", "route")
+    __slots__ = ("_draw", "_found", "asked", "cookie", "route", "standing")
 
     def __init__(
         self, found: Route[BackendRef] | Candidates[BackendRef], asked: Asked, draw: Callable[[], bytes]
@@ -65,6 +68,8 @@ class Search:
         """Once it is known."""
         self.cookie = b""
         """A whole line for the answer: the client came without."""
+        self.standing: Standing | None = None
+        """What its header says that it is to a queue, once its Backend is known."""
         self._found = found
         self._draw = draw
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.backend import Backend
 from gateway.retries import RetryPolicy
+from gateway.standing import ANYONE, Standing
 from gateway.stats import Traffic
 
 
@@ -38,6 +39,8 @@ class BackendRef:
     """Tell the client which Backend answered (`x-tidegate-backend`)."""
     half_close: bool = False
     """A client that closes its sending side after its whole request still gets the answer."""
+    standing: Standing = ANYONE
+    """What its requests are to a queue, where their header does not tell."""
     traffic: Traffic | None = None
     """Where its requests are counted: looked up by the first of them, on the event loop."""
 

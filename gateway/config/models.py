@@ -16,6 +16,7 @@ from gateway.config.addresses import ListenAddress
 from gateway.config.clients import ForwardedConfig, LimitsConfig
 from gateway.config.metrics import PrometheusConfig
 from gateway.config.problems import KeyPath, fault, faults
+from gateway.config.queues import Queue
 from gateway.config.retries import Retries, RetryOverrides
 from gateway.config.routes import RouteConfig
 from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig
@@ -24,6 +25,7 @@ from gateway.config.target import Gateways, Target, Text
 from gateway.config.timeouts import TimeoutOverrides, Timeouts
 from gateway.config.tls import ListenerTls
 from gateway.config.units import Count, Duration, Name, PositiveDuration, Size, default
+from gateway.queues import Discipline
 
 _Lax = Strict(strict=False)  # YAML's lists become tuples
 
@@ -66,15 +68,6 @@ class AutoscalerConfig(Section):
     """The gateways that it listens to: their admin URLs, or the headless Service that they stand behind. When left out: this file's `admin`."""
     prometheus: PrometheusConfig | None = None
     """Where metrics of type prometheus are asked for, unless they say it themselves."""
-
-
-class Queue(Section):
-    """Requests that wait for a slot."""
-
-    depth: Count = 100
-    """How many may wait at once; one more is answered 503."""
-    timeout: PositiveDuration = default("60s")
-    """How long one may wait while a pod is ready."""
 
 
 class Activation(Section):
@@ -160,6 +153,19 @@ class Document(Section):
         if value in ({}, []):
             raise fault("must not be empty: there would be nothing left to serve")
         return value
+
+    def disciplines(self) -> dict[str, Discipline]:
+        """How each Backend's queue is ordered: a plain line, unless some Route to it gives priorities or tells tenants."""
+        ordered = {
+            name
+            for route in self.routes
+            if route.priority.matters or route.tenant is not None
+            for name in route.backends
+        }
+        return {
+            name: backend.queue.fairness or ("round_robin" if name in ordered else "fifo")
+            for name, backend in self.backends.items()
+        }
 
     def secret_files(self) -> Iterator[tuple[KeyPath, str]]:
         """The keys that name files with secrets, and what they name."""

@@ -3,16 +3,20 @@
 `make bench` times it; the test suite runs it once, to see that it works.
 """
 
+from itertools import cycle
 from typing import Any
 
 import pytest
 
 from gateway.asked import Asked, Source
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
+from gateway.breaker import Waiter
 from gateway.conditions import Condition, Conditions
 from gateway.http1 import RequestHead
+from gateway.queues import Discipline
 from gateway.routing import PathRule, Route, RouteTable
 from gateway.splits import Split
+from gateway.standing import ANYONE, Standing
 from gateway.stats import Histogram
 from gateway.steering import Search, Steering
 from gateway.sticky import Rendezvous, Sticky
@@ -99,6 +103,42 @@ def test_a_slot(benchmark: Any, endpoints: int) -> None:
 
     assert benchmark(enter_and_leave)
     assert backend.in_flight == 0
+
+
+class Nobody:
+    """A request that waits."""
+
+    held = 0
+
+    def granted(self, endpoint: Any, now: float) -> None: ...
+    def refused(self, error: Any) -> None: ...
+
+
+@pytest.mark.parametrize("discipline", ["fifo", "round_robin", "least_use"])
+@pytest.mark.parametrize("waiting", [1, 100, 10_000])
+def test_a_turn_in_the_queue(benchmark: Any, waiting: int, discipline: Discipline) -> None:
+    """One more waits, and a slot that comes free goes to the next, whose request ends; of ten tenants, or of a thousand."""
+    standings = [Standing(0, b"%d" % number, metered=True) for number in range(max(10, waiting // 10))]
+    turns = cycle(standings if discipline != "fifo" else [ANYONE])
+    backend = Backend("iris", Limits(concurrency=1, depth=waiting + 1, discipline=discipline), 0.0)
+    backend.update(Endpoints((EndpointInfo("pod", "127.0.0.1", 9000, ready=True),)), 0.0)
+    endpoint = backend.enter(0.0)
+    assert endpoint is not None
+    for _ in range(waiting - 1):
+        backend.wait(Waiter(Nobody(), 0.0, standing=next(turns)), 0.0)
+    now, last = 1.0, ANYONE
+
+    def turn() -> bool:
+        nonlocal now, last
+        now += 0.001
+        backend.wait(Waiter(Nobody(), now, standing=next(turns)), now)
+        backend.ends(last, now)
+        ((waiter, _),) = backend.leave(endpoint, now)
+        last = waiter.standing
+        return True
+
+    assert benchmark(turn)
+    assert backend.breaker.queued == waiting - 1
 
 
 class Deadline:

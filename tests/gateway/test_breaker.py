@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.breaker import Breaker, Endpoint, Waiter
+from gateway.queues import Discipline, queue_of
+from gateway.standing import ANYONE, Standing
 
 
 def ready(uid: str, in_flight: int = 0) -> Endpoint:
@@ -26,9 +28,13 @@ def breaker_of(*endpoints: Endpoint, limit: int = 1, depth: int = 10) -> Breaker
 class BreakerLaws(RuleBasedStateMachine):
     """Every way in and out, in any order, with the laws checked after each step."""
 
+    discipline: Discipline = "fifo"
+
     def __init__(self) -> None:
         super().__init__()
         self.breaker: Breaker = Breaker(2, 5)
+        self.breaker.requeue(queue_of(self.discipline), 0.0)
+        self.now = 0.0
         self.endpoints: list[Endpoint] = []
         self.held: list[Endpoint] = []
         self.line: list[Waiter] = []
@@ -37,21 +43,31 @@ class BreakerLaws(RuleBasedStateMachine):
         self.arrivals = 0
 
     def _grant(self) -> None:
-        for waiter, endpoint in self.breaker.grants():
-            assert waiter is self.line.pop(0), "somebody overtook"
+        self.now += 0.5
+        for waiter, endpoint in self.breaker.grants(self.now):
+            better = [w for w in self.line if w.standing.priority > waiter.standing.priority]
+            peers = [w for w in self.line if w.standing == waiter.standing]
+            assert not better, "somebody went before a higher priority"
+            assert waiter is peers[0], "somebody overtook"
+            self.line.remove(waiter)
             self.left.append(waiter)
             self.held.append(endpoint)
             assert endpoint.available
 
-    @rule()
-    def acquire(self) -> None:
+    def _standing(self, data: Any) -> Standing:
+        if self.discipline == "fifo":
+            return ANYONE
+        return Standing(data.draw(st.integers(-1, 1)), data.draw(st.sampled_from([b"a", b"b", b"c"])))
+
+    @rule(data=st.data())
+    def acquire(self, data: Any) -> None:
         least = min((e.in_flight for e in self.endpoints if e.available), default=None)
         endpoint = self.breaker.acquire()
         if endpoint is None:
             self.arrivals += 1
-            waiter = Waiter(self.arrivals, 0.0)
+            waiter = Waiter(self.arrivals, 0.0, standing=self._standing(data), size=10)
             if not self.breaker.full:
-                self.breaker.enqueue(waiter)
+                self.breaker.enqueue(waiter, 0.0)
                 self.line.append(waiter)
         else:
             assert not self.line, "a newcomer overtook the queue"
@@ -70,8 +86,8 @@ class BreakerLaws(RuleBasedStateMachine):
         endpoint = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
         self.breaker.release(endpoint)
         self.arrivals += 1
-        waiter = Waiter(self.arrivals, 0.0, [endpoint])
-        self.breaker.enqueue(waiter, first=True)
+        waiter = Waiter(self.arrivals, 0.0, [endpoint], standing=self._standing(data), size=10)
+        self.breaker.enqueue(waiter, 0.0, first=True)
         self.line.insert(0, waiter)
         self._grant()
 
@@ -103,6 +119,30 @@ class BreakerLaws(RuleBasedStateMachine):
         self.breaker.update(endpoint)
         self._grant()
 
+    @precondition(lambda self: self.discipline != "fifo")
+    @rule(data=st.data())
+    def push_out(self, data: Any) -> None:
+        """For a newcomer, whenever the queue is full: the newest of the lowest priority, or of a tenant with more than its share."""
+        newcomer = Waiter("new", 0.0, standing=self._standing(data))
+        pushed = self.breaker.room_for(newcomer, 1, 0)
+        if not self.breaker.full:
+            assert pushed == []
+            return
+        lowest = min((w.standing.priority for w in self.line), default=0)
+        mine = [w for w in self.line if w.standing == newcomer.standing]
+        for waiter in pushed or ():
+            of_tenant = [w for w in self.line if w.standing == waiter.standing]
+            assert waiter is of_tenant[-1]
+            if waiter.standing.priority == newcomer.standing.priority:
+                assert len(of_tenant) > len(mine)
+            else:
+                assert waiter.standing.priority == lowest < newcomer.standing.priority
+            assert self.breaker.withdraw(waiter)
+            self.line.remove(waiter)
+            self.left.append(waiter)
+        if pushed is None:
+            assert lowest >= newcomer.standing.priority
+
     @rule(limit=st.integers(0, 4))
     def relimit(self, limit: int) -> None:
         self.breaker.limit = limit
@@ -131,12 +171,24 @@ class BreakerLaws(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         assert list(self.breaker.waiters()) == self.line
         assert self.breaker.queued == len(self.line)
+        assert self.breaker.bytes == 10 * len(self.line)
         assert self.breaker.first() is (self.line[0] if self.line else None)
         assert self.breaker.available == sum(e.available for e in self.endpoints)
 
 
-BreakerLaws.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+class RoundRobinLaws(BreakerLaws):
+    discipline = "round_robin"
+
+
+class LeastUseLaws(BreakerLaws):
+    discipline = "least_use"
+
+
+for laws in (BreakerLaws, RoundRobinLaws, LeastUseLaws):
+    laws.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestBreakerLaws = BreakerLaws.TestCase
+TestRoundRobinLaws = RoundRobinLaws.TestCase
+TestLeastUseLaws = LeastUseLaws.TestCase
 
 
 def test_ties_go_round() -> None:
@@ -158,10 +210,10 @@ def test_a_freed_slot_goes_to_the_first_waiter() -> None:
     breaker = breaker_of(endpoint)
     breaker.acquire()
     first, second = Waiter("first", 0.0), Waiter("second", 1.0)
-    breaker.enqueue(first)
-    breaker.enqueue(second)
+    breaker.enqueue(first, 0.0)
+    breaker.enqueue(second, 0.0)
     breaker.release(endpoint)
-    assert breaker.grants() == [(first, endpoint)]
+    assert breaker.grants(0.0) == [(first, endpoint)]
     assert breaker.first() is second
 
 
@@ -170,8 +222,8 @@ def test_a_waiter_gets_another_endpoint_than_those_that_failed_it() -> None:
     failed, other = ready("a"), ready("b", in_flight=1)
     breaker = breaker_of(failed, other, limit=2)
     waiter = Waiter("w", 0.0, [failed])
-    breaker.enqueue(waiter, first=True)
-    assert breaker.grants() == [(waiter, other)]
+    breaker.enqueue(waiter, 0.0, first=True)
+    assert breaker.grants(0.0) == [(waiter, other)]
 
 
 def test_a_waiter_gets_the_endpoint_that_failed_it_when_there_is_no_other() -> None:
@@ -179,8 +231,8 @@ def test_a_waiter_gets_the_endpoint_that_failed_it_when_there_is_no_other() -> N
     failed, full = ready("a"), ready("b", in_flight=1)
     breaker = breaker_of(failed, full, limit=1)
     waiter = Waiter("w", 0.0, [failed])
-    breaker.enqueue(waiter)
-    assert breaker.grants() == [(waiter, failed)]
+    breaker.enqueue(waiter, 0.0)
+    assert breaker.grants(0.0) == [(waiter, failed)]
 
 
 def test_an_endpoint_that_left_keeps_its_books() -> None:

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
 from gateway.metrics import SLICE, GatewayCollector, Sources, render
+from gateway.standing import Standing
 from gateway.state import Reloads, TlsStatus
 from gateway.stats import Histogram, Traffic
 
@@ -126,6 +127,20 @@ async def test_what_is_open_and_what_waits_is_shown_per_backend() -> None:
     assert await world.value("tidegate_queue_wait_seconds_bucket", backend="iris-v1", le="2.5") == 1
 
 
+async def test_priorities_and_sheds_are_shown_of_backends_that_have_them() -> None:
+    """A plain line has neither: its series would say nothing new."""
+    world = World()
+    backend = world.backend(pods=1, concurrency=1)
+    backend.relimit(Limits(1, 1, discipline="round_robin"), 0.0)
+    backend.enter(0.0)
+    for priority in (-1, 5):
+        backend.wait(Waiter("w", 0.0, standing=Standing(priority), size=100), 0.0)
+    assert await world.value("tidegate_queued_by_priority", backend="iris-v1", priority="5") == 1
+    assert await world.value("tidegate_queued_by_priority", backend="iris-v1", priority="-1") is None
+    assert await world.value("tidegate_queued_bytes", backend="iris-v1") == 100
+    assert await world.value("tidegate_sheds_total", backend="iris-v1", reason="pushed_out") == 1
+
+
 async def test_a_cold_start_is_counted_and_timed() -> None:
     """By its outcome."""
     world = World()
@@ -201,6 +216,9 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_response_start_seconds": "histogram",
         "tidegate_inflight_requests": "gauge",
         "tidegate_queued_requests": "gauge",
+        "tidegate_queued_by_priority": "gauge",
+        "tidegate_queued_bytes": "gauge",
+        "tidegate_sheds": "counter",
         "tidegate_queue_wait_seconds": "histogram",
         "tidegate_cold_start_seconds": "histogram",
         "tidegate_cold_starts": "counter",

@@ -1,0 +1,172 @@
+"""How long those who wait may wait, when that is over, and what they are told: a Backend's clocks and the pace of its queue.
+
+Core. Two clocks make waiting fair: one runs while a pod is available and bounds the wait for a slot (`queue.timeout`), the other runs while none is
+and bounds the wait for a start (`activation.timeout`). The pace is how many waiters got a slot per second, lately, while somebody waited and a pod was
+available. It says when to come again, and who comes in vain: whoever has far more in front of it than the pace can take in its time is told at
+once. Only a sound pace counts: measured since the pods last changed, with none on its way. Each `Backend` has one of these.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gateway.errors import ACTIVATION_TIMEOUT, CONNECT_FAILED, QUEUE_TIMEOUT, GatewayError
+from gateway.timers import Stopwatch
+
+if TYPE_CHECKING:
+    from gateway.activator import Activator
+    from gateway.backend import Limits
+    from gateway.breaker import Breaker, Endpoint, Waiter
+
+SOUND = 9
+"""Grants from which a pace is known: the eight times between them."""
+KEPT = 33
+MARGIN = 1.5
+"""A wait counts as too long when it is expected to take so many times what it may: of eight times that are exponential, one average in ten is off by more."""
+STALE = 60.0
+"""Seconds without anybody waiting after which the pace is measured anew."""
+LONGEST_RETRY = 60.0
+"""Seconds that a client is asked to stay away at most."""
+
+
+class Pace:
+    """How fast a queue moves: by a clock that stands still while there is none, or no pod to serve it."""
+
+    __slots__ = ("_grants", "_paused", "_stood_still")
+
+    def __init__(self) -> None:
+        self._stood_still = 0.0
+        """Seconds so far."""
+        self._paused: float | None = 0.0
+        """Since when it stands still."""
+        self._grants: deque[float] = deque(maxlen=KEPT)
+        """By that clock."""
+
+    def run(self, *, running: bool, now: float) -> None:
+        if running and self._paused is not None:
+            paused, self._paused = now - self._paused, None
+            self._stood_still += paused
+            if paused > STALE:
+                self.forget()
+        elif not running and self._paused is None:
+            self._paused = now
+
+    def granted(self, now: float) -> None:
+        self._grants.append(now - self._stood_still)
+
+    def forget(self) -> None:
+        self._grants.clear()
+
+    def per_second(self, now: float) -> float | None:
+        """None: not known."""
+        grants = self._grants
+        if len(grants) < SOUND:
+            return None
+        # Until now, not until the last one: a queue that stands still gets slower.
+        until = now if self._paused is None else self._paused
+        seconds = until - self._stood_still - grants[0]
+        return (len(grants) - 1) / seconds if seconds > 0 else None
+
+    def __repr__(self) -> str:
+        return f"<Pace of {len(self._grants)} grants>"
+
+
+class Patience:
+    """One Backend's."""
+
+    def __init__(
+        self, backend: str, limits: "Limits", breaker: "Breaker", activator: "Activator", now: float
+    ) -> None:
+        self.limits = limits
+        self.growing = False
+        """A pod is on its way: the pace will be another."""
+        self.pace = Pace()
+        self._backend = backend
+        self._breaker = breaker
+        self._activator = activator
+        self._served = Stopwatch()
+        self._starved = Stopwatch()
+        self._capacity = (0, limits.concurrency)
+        self._starved.set(running=True, now=now)
+
+    def begin(self, waiter: "Waiter", now: float) -> None:
+        """It waits from now on; it is in the queue already."""
+        waiter.served_at = self._served.read(now)
+        waiter.starved_at = self._starved.read(now)
+        if self._breaker.queued == 1:
+            self.queue_changed(now)
+
+    def queue_changed(self, now: float) -> None:
+        """There is a queue now, or none any more."""
+        breaker = self._breaker
+        self.pace.run(running=breaker.queued > 0 and breaker.available > 0, now=now)
+
+    def pods_changed(self, now: float) -> None:
+        """Other pods may be available, or each takes more or fewer requests."""
+        breaker = self._breaker
+        available = breaker.available > 0
+        self._served.set(running=available, now=now)
+        self._starved.set(running=not available, now=now)
+        self.queue_changed(now)
+        capacity = (breaker.available, breaker.limit)
+        if capacity != self._capacity:
+            self._capacity = capacity
+            self.pace.forget()
+
+    def hopeless(self, waiter: "Waiter", now: float) -> GatewayError | None:
+        """Why a newcomer need not wait: its turn would come too late. Never said of the first in a queue, or of a tenant.
+
+        Those in front may give up before their turn: as many as get a slot are let in all the same, so that no pod is ever idle for this.
+        """
+        breaker = self._breaker
+        ahead = breaker.queue.ahead(waiter) if breaker.available and not self.growing else 0
+        pace = self.pace.per_second(now) if ahead else None
+        if pace is None:
+            return None
+        seconds = min(self.limits.queue_timeout, waiter.due - now)
+        last = breaker.queue.newest_ahead(waiter) if ahead > MARGIN * pace * seconds else None
+        if last is None or now - last.since >= 1 / pace:
+            return None
+        detail = (
+            f"{ahead} requests wait in front of this one for backend {self._backend}, which takes on {pace:.3g} per second: "
+            f"its turn would not come within {seconds:.3g} s"
+        )
+        return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
+
+    def overdue(self, waiter: "Waiter", now: float) -> GatewayError | None:
+        """Why it has waited long enough; None while it has not."""
+        limits, waited = self.limits, now - waiter.since
+        if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
+            detail = f"waited {waited:.1f} s for a free slot of backend {self._backend}"
+            return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
+        if waiter.avoid and not self._breaker.available and waited >= limits.queue_timeout:
+            return self._unconnected(waiter, waited)
+        if self._starved.read(now) - waiter.starved_at < limits.activation_timeout:
+            return None
+        if waiter.avoid:
+            return self._unconnected(waiter, waited)
+        why = self._activator.pending or ("its scaling is paused" if limits.paused else "")
+        because = f": {why}" if why else ""
+        detail = f"no pod of backend {self._backend} became ready in {waited:.1f} s{because}"
+        return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
+
+    def retry_after(self, now: float) -> float:
+        """When those who wait will be gone, by the pace; while that is not known, as long as the first has waited."""
+        pace, first = self.pace.per_second(now), self._breaker.first()
+        if pace is None:
+            seconds = 0.0 if first is None else min(now - first.since, self.limits.queue_timeout)
+        else:
+            seconds = self._breaker.queued / pace
+        return min(max(1.0, seconds), LONGEST_RETRY)
+
+    def _unconnected(self, waiter: "Waiter", waited: float) -> GatewayError:
+        pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
+        detail = f"backend {self._backend}: {pods} refused or lost the connection and no other pod became ready in {waited:.1f} s"
+        return GatewayError(CONNECT_FAILED, detail)
+
+    def __repr__(self) -> str:
+        return f"<Patience {self._backend} {self.pace!r}>"
+
+
+def _refused(endpoint: "Endpoint") -> str:
+    why = f" ({endpoint.refusal})" if endpoint.refusal else ""
+    return f"{endpoint.host}:{endpoint.port}{why}"

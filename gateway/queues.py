@@ -1,0 +1,232 @@
+"""In which order those who wait are served, and who has to give way when there is no room: the disciplines of a Breaker's queue.
+
+Core. `Fifo`: whoever came first. `FairQueue`: strict priorities, higher first; within one the tenants by `turns`; within a tenant the oldest. Both keep
+everybody in the order in which they came, those that were put back in front, so that the first has waited longest. A full FairQueue
+lets a newcomer in for the newest of the lowest priority, never for an equal one but that of a tenant that has more than its share.
+`breaker` has one of these, and counts; who is taken out, and what they are told, is for `backend` to say.
+"""
+
+from bisect import insort
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
+
+from gateway.turns import Accounts, LeastUse, RoundRobin
+
+if TYPE_CHECKING:
+    from gateway.breaker import Waiter
+
+Discipline = Literal["fifo", "round_robin", "least_use"]
+
+MOST_TENANTS = 1000
+"""Of one priority that have turns of their own; more share one, so that whoever invents tenants gains no more than so many."""
+_OTHERS = b"\0"
+"""They. No header field holds a NUL."""
+
+
+class Fifo:
+    """First come, first served; who was put back is in front."""
+
+    discipline: Discipline = "fifo"
+
+    def __init__(self) -> None:
+        self._line: OrderedDict[Waiter, None] = OrderedDict()
+
+    def __iter__(self) -> "Iterator[Waiter]":
+        """All of them, in the order in which they came."""
+        return iter(self._line)
+
+    def add(self, waiter: "Waiter", now: float, *, first: bool) -> None:  # noqa: ARG002  # time matters to the other
+        """Let it wait, behind the others or in front of them."""
+        self._line[waiter] = None
+        if first:
+            self._line.move_to_end(waiter, last=False)
+
+    def remove(self, waiter: "Waiter") -> bool:
+        """Take it out; False when it is not here."""
+        if waiter not in self._line:
+            return False
+        del self._line[waiter]
+        return True
+
+    def best(self, now: float) -> "Waiter":  # noqa: ARG002
+        """Who goes next; there must be somebody."""
+        return next(iter(self._line))
+
+    def serve(self, waiter: "Waiter", now: float) -> None:  # noqa: ARG002
+        """It, the best, goes now."""
+        del self._line[waiter]
+
+    def ahead(self, waiter: "Waiter") -> int:  # noqa: ARG002
+        """How many will be served before a newcomer in any case."""
+        return len(self._line)
+
+    def newest_ahead(self, waiter: "Waiter") -> "Waiter | None":  # noqa: ARG002
+        """The last of those."""
+        return next(reversed(self._line), None)
+
+    def worse(self, priority: int) -> "Iterator[Waiter]":
+        """Those with a lower priority: the lowest first, and of those the newest."""
+        return iter(()) if priority <= 0 else reversed(self._line)
+
+    def gives_way(self, waiter: "Waiter") -> "Iterator[Waiter]":  # noqa: ARG002
+        """Who may be pushed out for a newcomer, in that order."""
+        return iter(())
+
+    # -- slots, for those that count what tenants use
+
+    def begin(self, tenant: bytes, now: float) -> None:
+        """A tenant's request has a slot."""
+
+    def end(self, tenant: bytes, now: float) -> None:
+        """It has it no more."""
+
+    def levels(self) -> Mapping[int, tuple[int, int]]:
+        """Requests that wait and their tenants, by priority; empty where there are none."""
+        return {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.discipline} {len(self._line)} waiting>"
+
+
+class Level:
+    """Those of one priority that wait."""
+
+    def __init__(self, turns: RoundRobin) -> None:
+        self.line: OrderedDict[Waiter, bytes] = OrderedDict()
+        """In the order in which they came, each with the tenant whose turns it shares."""
+        self.tenants: dict[bytes, OrderedDict[Waiter, None]] = {}
+        self._turns = turns
+
+    def shared(self, tenant: bytes) -> bytes:
+        """Whose turns a newcomer shares."""
+        return tenant if tenant in self.tenants or len(self.tenants) < MOST_TENANTS else _OTHERS
+
+    def add(self, waiter: "Waiter", now: float, *, first: bool) -> None:
+        tenant = self.shared(waiter.standing.tenant)
+        self.line[waiter] = tenant
+        own = self.tenants.get(tenant)
+        if own is None:
+            own = self.tenants[tenant] = OrderedDict()
+            self._turns.join(tenant, now, first=first)
+        own[waiter] = None
+        if first:
+            self.line.move_to_end(waiter, last=False)
+            own.move_to_end(waiter, last=False)
+
+    def best(self, now: float) -> "Waiter":
+        return next(iter(self.tenants[self._turns.next(now)]))
+
+    def remove(self, waiter: "Waiter") -> bytes:
+        """Take it out; the tenant whose turn it would have been."""
+        tenant = self.line.pop(waiter)
+        own = self.tenants[tenant]
+        del own[waiter]
+        if not own:
+            del self.tenants[tenant]
+            self._turns.leave(tenant)
+        return tenant
+
+    def serve(self, waiter: "Waiter", now: float) -> None:
+        tenant = self.remove(waiter)
+        if tenant in self.tenants:
+            self._turns.served(tenant, now)
+
+    def newest_of_the_greedy(self, tenant: bytes) -> "Waiter | None":
+        """Of the tenant with the most: who gives way to one that has less than its share, the share of one more tenant if it has none."""
+        own = len(self.tenants.get(self.shared(tenant), ()))
+        if (own + 1) * (len(self.tenants) + (not own)) > len(self.line):
+            return None
+        greedy: OrderedDict[Waiter, None] = max(self.tenants.values(), key=len)
+        return next(reversed(greedy))
+
+
+class FairQueue(Fifo):
+    """Priorities, and fairness within each."""
+
+    def __init__(self, discipline: Discipline) -> None:
+        super().__init__()
+        self.discipline = discipline
+        self._accounts = Accounts() if discipline == "least_use" else None
+        self._levels: dict[int, Level] = {}
+        self._priorities: list[int] = []
+        """Those with somebody waiting, the highest last."""
+
+    def add(self, waiter: "Waiter", now: float, *, first: bool) -> None:
+        super().add(waiter, now, first=first)
+        priority = waiter.standing.priority
+        level = self._levels.get(priority)
+        if level is None:
+            accounts = self._accounts
+            level = self._levels[priority] = Level(RoundRobin() if accounts is None else LeastUse(accounts))
+            insort(self._priorities, priority)
+        level.add(waiter, now, first=first)
+
+    def remove(self, waiter: "Waiter") -> bool:
+        if not super().remove(waiter):
+            return False
+        self._levels[waiter.standing.priority].remove(waiter)
+        self._clear(waiter.standing.priority)
+        return True
+
+    def best(self, now: float) -> "Waiter":
+        return self._levels[self._priorities[-1]].best(now)
+
+    def serve(self, waiter: "Waiter", now: float) -> None:
+        super().serve(waiter, now)
+        standing = waiter.standing
+        if standing.metered:
+            # Before the turn is over: what it has used decides when the next one comes.
+            self.begin(standing.tenant, now)
+        self._levels[standing.priority].serve(waiter, now)
+        self._clear(standing.priority)
+
+    def ahead(self, waiter: "Waiter") -> int:
+        """Those with a higher priority, and of its own its own tenant's: whoever else is served before it depends on what comes."""
+        priority, tenant = waiter.standing.priority, waiter.standing.tenant
+        higher = sum(len(self._levels[other].line) for other in self._priorities if other > priority)
+        level = self._levels.get(priority)
+        return higher if level is None else higher + len(level.tenants.get(level.shared(tenant), ()))
+
+    def newest_ahead(self, waiter: "Waiter") -> "Waiter | None":
+        """The last of its own tenant."""
+        level = self._levels.get(waiter.standing.priority)
+        own = None if level is None else level.tenants.get(level.shared(waiter.standing.tenant))
+        return None if own is None else next(reversed(own))
+
+    def worse(self, priority: int) -> "Iterator[Waiter]":
+        lower = [self._levels[other] for other in self._priorities if other < priority]
+        return chain.from_iterable(reversed(level.line) for level in lower)
+
+    def gives_way(self, waiter: "Waiter") -> "Iterator[Waiter]":
+        priority = waiter.standing.priority
+        yield from self.worse(priority)
+        level = self._levels.get(priority)
+        greedy = None if level is None else level.newest_of_the_greedy(waiter.standing.tenant)
+        if greedy is not None:
+            yield greedy
+
+    def begin(self, tenant: bytes, now: float) -> None:
+        if self._accounts is not None:
+            self._accounts.begin(tenant, now)
+
+    def end(self, tenant: bytes, now: float) -> None:
+        if self._accounts is not None:
+            self._accounts.end(tenant, now)
+
+    def levels(self) -> Mapping[int, tuple[int, int]]:
+        return {
+            priority: (len(self._levels[priority].line), len(self._levels[priority].tenants))
+            for priority in reversed(self._priorities)
+        }
+
+    def _clear(self, priority: int) -> None:
+        if not self._levels[priority].line:
+            del self._levels[priority]
+            self._priorities.remove(priority)
+
+
+def queue_of(discipline: Discipline) -> Fifo:
+    """A new one."""
+    return Fifo() if discipline == "fifo" else FairQueue(discipline)
