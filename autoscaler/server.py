@@ -155,7 +155,7 @@ class Autoscaler:
 
     async def _take_over(self, config: Config) -> None:
         self._config = config
-        reachable = {name for route in config.routes for name in route.split}
+        reachable = {name for route in config.routes for name in route.backends}
         for index, (name, backend) in enumerate(config.backends.items(), start=1):
             scaler = self._scaler(name, backend)
             spec = spec_of(backend, runs_command=name in self._local, reachable=name in reachable)

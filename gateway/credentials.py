@@ -21,6 +21,7 @@ from gateway.tls import Doorkeeper, Pair, Trust, UnusableError, load_pair, load_
 
 logger = logging.getLogger(__name__)
 
+SHORTEST_SECRET = 16
 PATIENCE = 1.0
 """Seconds after which files that cannot be used are looked at again: a certificate may be written a moment before its key."""
 
@@ -35,6 +36,8 @@ class Credentials:
     """By Backend, of those whose pods are spoken to over TLS."""
     digests: Mapping[Path, str] = field(default_factory=dict)
     """Of all files that were read."""
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    """What signs cookies, by the file's name in the configuration. Read with that and not again: a new one would move every user."""
 
 
 def load_credentials(config: Config, known: Credentials | None = None) -> Credentials:
@@ -71,7 +74,20 @@ class _Loader:
                     trusts[name] = self._trust(backend.target.tls or PodTls())
                 except UnusableError as error:
                     self.problems.append(self._config.file_problem(path, str(error)))
-        return Credentials(pair, trusts, self._digests)
+        return Credentials(pair, trusts, self._digests, self._secrets())
+
+    def _secrets(self) -> dict[str, bytes]:
+        secrets = {}
+        for path, name in self._config.secret_files():
+            try:
+                secrets[name] = read(self._place(name)).strip()
+            except ConfigError as error:
+                self.problems.append(self._config.file_problem(path, str(error)))
+            else:
+                if len(secrets[name]) < SHORTEST_SECRET:
+                    text = f"holds less than {SHORTEST_SECRET} bytes: write a random secret there, from `openssl rand -hex 32`"
+                    self.problems.append(self._config.file_problem(path, f"{name} {text}"))
+        return secrets
 
     def _trust(self, tls: PodTls) -> Trust:
         ca = None if tls.ca is None else self._place(tls.ca)

@@ -182,8 +182,8 @@ class Downstream(Intake):
         head = incoming.head
         if not incoming.complete or incoming.error is not None:
             return False
-        route = self._gateway.table.match(head.host or b"", head.target)
-        return route is not None and route.split.peek().half_close
+        found = self._gateway.table.match(head.host or b"", head.target)
+        return found is not None and any(ref.half_close for ref in found.upcoming())
 
     # -- from requests to Exchanges
 

@@ -29,11 +29,13 @@ class Reason:
 
 
 BAD_REQUEST = Reason("bad_request", 400, Fault.DOWNSTREAM, "The request is not valid HTTP")
+BAD_BODY = Reason("bad_body", 400, Fault.DOWNSTREAM, "The request's body cannot be read")
 NO_ROUTE = Reason("no_route", 404, Fault.DOWNSTREAM, "No route matches this host and path")
 METHOD_NOT_ALLOWED = Reason("method_not_allowed", 405, Fault.DOWNSTREAM, "Method not supported")
 HEAD_TIMEOUT = Reason("head_timeout", 408, Fault.DOWNSTREAM, "The request's head took too long")
 BODY_TIMEOUT = Reason("body_timeout", 408, Fault.DOWNSTREAM, "The request's body stopped coming")
 BODY_TOO_LARGE = Reason("body_too_large", 413, Fault.DOWNSTREAM, "The request's body is too large")
+BODY_ENCODED = Reason("body_encoded", 415, Fault.DOWNSTREAM, "The request's body is compressed")
 TARGET_TOO_LONG = Reason("target_too_long", 414, Fault.DOWNSTREAM, "The request's target is too long")
 HEADERS_TOO_LARGE = Reason("headers_too_large", 431, Fault.DOWNSTREAM, "The request's head is too large")
 CLIENT_CLOSED = Reason("client_closed", 499, Fault.DOWNSTREAM, "The client left before the answer")

@@ -3,8 +3,9 @@
 An Exchange stands between two streams and knows neither parser nor transport. The client's stream calls `start`, `on_body`
 and `on_gone`; the pod's stream calls `on_head`, `on_data` and `on_lost`. However it ends, it ends in `_finish`, once: slot,
 gauges and timer are released there. Past the response head a failure aborts the client's connection: a cut answer must never look
-whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed. Two parts of
-an Exchange stand in modules of their own: `deadlines`, how long it may take, and `retrying`, when it is tried again.
+whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed. Three parts of
+an Exchange stand in modules of their own: `deadlines`, how long it may take, `retrying`, when it is tried again, and `inspection`, what
+must be known of a request before its Backend is.
 """
 
 import errno
@@ -25,9 +26,9 @@ from gateway.errors import (
 )
 from gateway.gateway import Gateway
 from gateway.http1 import RequestHead, ResponseHead, capabilities, problem
+from gateway.inspection import Inspecting
 from gateway.pool import ConnectionPool
 from gateway.retries import Failure
-from gateway.retrying import Retrying
 from gateway.streams import ClientStream, PodStream
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from gateway.terms import BackendRef
 
 
-class Exchange(Retrying):
+class Exchange(Inspecting):
     """One request on its way, from its complete head to its last byte or its failure."""
 
-    __slots__ = ("_begun", "_cold", "_counted", "_dialling", "_status", "_traffic", "_trailers")
+    __slots__ = ("_cold", "_counted", "_dialling", "_status", "_traffic")
 
     switches_to = b""
 
@@ -70,6 +71,9 @@ class Exchange(Retrying):
         self._pod_blocked = False
         self._cold: float | None = None
         self._tries = None
+        # The way to its Backend, where host and path are not enough
+        self._search = None
+        self._look = 0
         # The end
         self._responded = False
         self._status = 0
@@ -98,11 +102,16 @@ class Exchange(Retrying):
         if route is None:
             self.fail(GatewayError(NO_ROUTE, f"no route matches {head.place}"))
             return
-        self._ref = ref = route.choose()
+        ref = route.choose() if route.steering is None else self._steer(route)
+        if ref is not None:
+            self._set_out(ref, len(data))
+
+    def _set_out(self, ref: "BackendRef", size: int) -> None:
+        self._ref = ref
         self._backend = backend = ref.backend
         self._traffic = ref.traffic or ref.meet()
         self._timeouts = timeouts = ref.timeouts
-        if ref.body_limit and not self._bound_body(ref.body_limit, len(data)):
+        if ref.body_limit and not self._bound_body(ref.body_limit, size):
             return
         if timeouts.request:
             self._total_due = self._begun + timeouts.request
@@ -123,6 +132,9 @@ class Exchange(Retrying):
         if ref is not None and not self._fits(len(data), ref.body_limit):
             return
         if self._pod is None:
+            if self._look:
+                self._gather(data)
+                return
             self._hold(data)
             self._weigh()
             return
@@ -154,7 +166,9 @@ class Exchange(Retrying):
     @property
     def half_close(self) -> bool:
         """A client that closes its own side still wants the answer."""
-        return self._ref is not None and self._ref.half_close
+        if self._ref is not None:
+            return self._ref.half_close
+        return self._search is not None and any(ref.half_close for ref in self._search.upcoming())
 
     def on_blocked(self) -> None:
         """The client reads more slowly than the pod writes."""
@@ -323,6 +337,8 @@ class Exchange(Retrying):
             extra += b"x-tidegate-cold-start: %.3f\r\n" % self._cold
         if self._ref is not None and self._ref.expose_backend:
             extra += b"x-tidegate-backend: %b\r\n" % self._ref.backend.name.encode()
+        if self._search is not None:
+            extra += self._search.cookie
         return extra
 
     def _count(self, status: int, reason: Reason | None, now: float) -> None:

@@ -6,6 +6,7 @@ speaks for its own client: what it says is kept, and lengthened by its address. 
 takes. `downstream` has one per connection; `exchange` asks it for the lines.
 """
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -19,6 +20,7 @@ _FOR, _PROTO, _HOST, _FORWARDED = b"x-forwarded-for", b"x-forwarded-proto", b"x-
 _INITIALS = frozenset((b"x", b"X", b"f", b"F"))
 """Of the names above: most fields need no second look."""
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_FORWARDED_FOR = re.compile(r'(?:^|;)[ \t]*for=("[^"]*"|[^;]*)', re.IGNORECASE)
 _CLIENTS_NETWORK = 64
 """Bits of an IPv6 address that one client has: it may choose the rest as it likes."""
 
@@ -85,6 +87,10 @@ class Origin:
             return str(IPv6Network((self.address, _CLIENTS_NETWORK), strict=False))
         return "" if self.address == UNKNOWN else self.address
 
+    def client(self, head: RequestHead) -> str:  # noqa: ARG002  # nobody's word counts but the connection's
+        """The address that a request comes from, as far as it can be trusted."""
+        return self.address
+
     def adopt(self, head: RequestHead) -> None:
         """Take over what a trusted proxy says, and lengthen it by the proxy itself: once per request, when it begins."""
 
@@ -134,6 +140,14 @@ class TrustedOrigin(Origin):
         """Nobody's: many clients share its connections."""
         return ""
 
+    def client(self, head: RequestHead) -> str:
+        """From this end of the way backwards, the first that is no trusted proxy."""
+        for text in reversed(_hops(head.lines)):
+            address = parse_address(text)
+            if address is None or not self._policy.trusts(address):
+                return text if address is None else str(address)
+        return self.address
+
     def adopt(self, head: RequestHead) -> None:
         policy, lines = self._policy, head.lines
         said: dict[bytes, list[bytes]] = {}
@@ -158,6 +172,18 @@ def _lengthen(lines: list[bytes], name: bytes, said: list[bytes], link: bytes) -
     for line in said:
         lines.remove(line)
     lines.append(field_line(name, b", ".join((*filter(None, _values(name, said)), link))))
+
+
+def _hops(lines: list[bytes]) -> list[str]:
+    """Addresses that proxies have noted, the client's first: of X-Forwarded-For, or else of Forwarded."""
+    for name in (_FOR, _FORWARDED):
+        said = _values(name, [line for line in lines if line[: line.find(b":")].lower() == name])
+        hops = b",".join(said).decode("latin-1").split(",") if said else []
+        if name == _FORWARDED:
+            hops = [found[1].strip('"') for found in map(_FORWARDED_FOR.search, hops) if found is not None]
+        if hops:
+            return [hop.strip(" \t") for hop in hops]
+    return []
 
 
 def _values(name: bytes, lines: list[bytes]) -> list[bytes]:

@@ -14,6 +14,7 @@ from gateway.admission import Admission
 from gateway.backend import Backend, Verdict
 from gateway.breaker import Endpoint, Waiter
 from gateway.buffered import Buffered
+from gateway.chores import Chores
 from gateway.errors import Fault, GatewayError
 from gateway.forwarded import ForwardedPolicy
 from gateway.http1 import HeadLimits
@@ -22,6 +23,7 @@ from gateway.report import Reporter
 from gateway.routing import RouteTable
 from gateway.sockets import Lookout
 from gateway.stats import Traffic
+from gateway.sticky import TOKEN_BYTES
 from gateway.terms import BackendRef, Timeouts
 from gateway.timers import TimerWheel
 
@@ -60,6 +62,7 @@ class Gateway:
         self.admission = Admission()
         self.buffered = Buffered()
         self.lookout = Lookout()
+        self.chores = Chores(loop.call_soon)
         self.clients: set[Client] = set()
         self.turned_away: set[object] = set()
         """Connections beyond the limits that may still read why."""
@@ -74,6 +77,10 @@ class Gateway:
         """Unique per gateway process, which the first half names."""
         self._ids += 1
         return b"%b%08x" % (self._id_prefix, self._ids)
+
+    def draw(self) -> bytes:
+        """Chance, for a cookie's value."""
+        return os.urandom(TOKEN_BYTES).hex().encode()
 
     def opened(self, client: Client) -> None:
         self.clients.add(client)

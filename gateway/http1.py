@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from gateway.errors import GatewayError
 
-KEEP, DROP, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, EXPECT, REQUEST_ID = range(9)
+KEEP, DROP, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, EXPECT, REQUEST_ID, TAG = range(10)
 """What to do with a field: KEEP forwards it, DROP does not, the others are noted and written anew where they belong."""
 
 _HOP_BY_HOP = {
@@ -37,7 +37,7 @@ _ORIGIN = frozenset(
     )
 )  # fmt: skip
 """What tells of a client: a trusted proxy's word is taken for it, nobody else's. `forwarded` writes it."""
-_TRUSTED = _HOP_BY_HOP | {b"host": HOST, b"expect": EXPECT}
+_TRUSTED = _HOP_BY_HOP | {b"host": HOST, b"expect": EXPECT, b"x-tidegate-tag": TAG}
 _REQUEST = _TRUSTED | dict.fromkeys(_ORIGIN, DROP)
 _OURS = b"x-tidegate-"
 _SLASH = ord("/")
@@ -67,10 +67,9 @@ class FieldTable(dict[bytes, int]):
         lower = name.lower()
         # Servers that speak CGI or WSGI to their applications take x_forwarded_for for x-forwarded-for.
         dashed = lower.replace(b"_", b"-")
-        if dashed.startswith(_OURS) or (dashed != lower and dashed in _REQUEST):
-            action = DROP
-        else:
-            action = self._by_lower.get(lower, KEEP)
+        disguised = dashed != lower and dashed in _REQUEST
+        unknown = DROP if dashed.startswith(_OURS) else KEEP
+        action = DROP if disguised else self._by_lower.get(lower, unknown)
         if len(self) < _LEARN_AT_MOST:
             self[name] = action
         return action
@@ -175,6 +174,7 @@ class RequestHead(Head):
         "keep_alive",
         "method",
         "request_id",
+        "tag",
         "target",
     )
 
@@ -193,6 +193,7 @@ class RequestHead(Head):
         self.host: bytes | None = None
         self.request_id: bytes | None = None
         self.expect_continue = False
+        self.tag: bytes | None = None
         self.upgrade: bytes | None = None
 
     def note(self, action: int, value: bytes) -> None:
@@ -211,6 +212,8 @@ class RequestHead(Head):
         elif action == REQUEST_ID:
             if 0 < len(value) <= 128:
                 self.request_id = value
+        elif action == TAG:
+            self.tag = value
         elif action == EXPECT:
             self.expect_continue = value.lower() == b"100-continue"
         else:

@@ -173,17 +173,17 @@ class Server:
         """Take over a configuration. Raises ConfigError, with nothing changed, when a file that TLS needs cannot be used, or there are no
         credentials for the cluster that it names.
         """
-        credentials = await self._keeper.load(config)
+        files = await self._keeper.load(config)
         await self._sources.prepare(config)
-        self._keeper.take(config, credentials)
+        self._keeper.take(config, files)
         gateway, now = self.gateway, self.gateway.now()
         for number, (name, backend) in enumerate(config.backends.items(), 1):
             self._put(name, backend, now)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        previous = gateway.table if self.status.loaded else None
+        old = gateway.table if self.status.loaded else None
         # Off the loop: a thousand routes take 30 ms and more.
-        gateway.table = await asyncio.to_thread(build_table, config, gateway.backends, previous)
+        gateway.table = await asyncio.to_thread(build_table, config, gateway.backends, old, files.secrets)
         gateway.head_timeout = config.defaults.timeouts.head
         self._limit(config)
         for name in gateway.backends.keys() - config.backends.keys():

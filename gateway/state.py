@@ -188,7 +188,24 @@ def _route(route: Route[Any]) -> dict[str, Any]:
         "hosts": [host.decode("latin-1") for host in route.hosts],
         "paths": [_path(rule) for rule in route.paths],
         "split": route.split.weights,
+        **_beyond(route),
     }
+
+
+def _beyond(route: Route[Any]) -> dict[str, Any]:
+    """What only some Routes have; left out where there is nothing."""
+    steering = route.steering
+    told: dict[str, Any] = {} if route.conditions is None else {"conditions": list(route.conditions)}
+    if steering is not None:
+        told |= {
+            "rules": [
+                {"conditions": list(rule.conditions), "split": rule.split.weights} for rule in steering.rules
+            ],
+            "tags": {tag.decode("latin-1"): ref.backend.name for tag, ref in steering.tags.items()},
+            "sticky": None if steering.sticky is None else str(steering.sticky),
+            "aliases": dict(steering.aliases),
+        }
+    return {key: value for key, value in told.items() if value}
 
 
 def _path(rule: PathRule) -> str | dict[str, str]:

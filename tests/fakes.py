@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import h11
@@ -19,7 +20,8 @@ from gateway.breaker import Endpoint
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway
 from gateway.retries import RetryPolicy
-from gateway.routing import Route, RouteTable, Split
+from gateway.routing import Route, RouteTable
+from gateway.splits import Split
 from gateway.terms import BackendRef, Timeouts
 from gateway.upstream import Upstream
 
@@ -48,8 +50,8 @@ class Loop:
             await asyncio.get_running_loop().create_future()
         pod.accept(factory())
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self._soon.append(callback)
+    def call_soon(self, callback: Callable[..., None], *arguments: Any) -> None:
+        self._soon.append(partial(callback, *arguments))
 
     def run(self) -> None:
         while self._soon:

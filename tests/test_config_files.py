@@ -1,4 +1,4 @@
-"""Every file in config/ loads, and shows what its comments promise."""
+"""Every file in config/ and below loads, and shows what its comments promise."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from gateway.config import check_role, json_schema, load
 from gateway.config.yamltree import compose
 
 FOLDER = Path(__file__).parent.parent / "config"
-FILES = sorted(FOLDER.glob("*.yaml"))
+FILES = sorted(FOLDER.rglob("*.yaml"))
 
 
 def test_there_are_examples() -> None:
@@ -45,6 +45,13 @@ def test_an_example_fits_the_schema_that_editors_get(path: Path) -> None:
     errors = jsonschema.Draft202012Validator(schema).iter_errors(tree.plain())
     assert [error.message for error in errors] == []
     assert "\\\\z" not in json.dumps(schema)
+
+
+def test_the_page_on_routing_leads_to_every_example() -> None:
+    """An example that no page names is one that nobody finds."""
+    page = (FOLDER.parent / "docs/routing.md").read_text()
+    examples = {path.name for path in (FOLDER / "examples").glob("*.yaml")}
+    assert set(re.findall(r"\]\(\.\./config/examples/([^)]+)\)", page)) == examples
 
 
 def test_the_schema_finds_mistakes() -> None:

@@ -7,9 +7,10 @@
 from gateway.config.addresses import Address
 from gateway.config.load import Config, Overrides, digest, json_schema, load, read
 from gateway.config.metrics import ResolvedMetric
-from gateway.config.models import BackendConfig, RouteConfig
+from gateway.config.models import BackendConfig
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.roles import Role, check_role, resolve_command
+from gateway.config.routes import RouteConfig
 from gateway.config.scale import ResolvedScale, ScaleConfig
 from gateway.config.table import build_table
 from gateway.config.target import Target

@@ -171,8 +171,12 @@ def parse_path(value: object) -> PathRule:
             raise fault(f"must be text, got {show(text)}", kind)
         if kind == "exact":
             return PathRule("exact", _path(text, "exact"))
+        if kind == "regex" and not text.isascii():
+            raise fault(
+                f"{show(text)} must match the path as clients send it, other characters as %XX", "regex"
+            )
         if kind == "regex":
-            return PathRule("regex", _regex(text))
+            return PathRule("regex", parse_regex(text, "regex"))
     raise fault(f"must be a path such as /v1, {{exact: /v1}} or {{regex: '/v[12]/.*'}}, got {_what(value)}")
 
 
@@ -190,9 +194,13 @@ def _path(text: str, *under: str) -> bytes:
     return text.encode()
 
 
-def _regex(text: str) -> bytes:
+def parse_regex(text: str, *under: str) -> bytes:
+    """A pattern for bytes as clients send them."""
     if not text.isascii():
-        raise fault(f"{show(text)} must match the path as clients send it, other characters as %XX", "regex")
+        raise fault(
+            f"{show(text)} must be ASCII: other characters as clients send them, byte by byte, as \\xXX",
+            *under,
+        )
     try:
         with warnings.catch_warnings():
             # `[[a]` and the like, which may mean something else in a later Python.
@@ -201,12 +209,12 @@ def _regex(text: str) -> bytes:
     except FutureWarning as warning:
         words = str(warning).lower()
         raise fault(
-            rf"{show(text)}: {words}: write `\[`, `\-`, `\&`, `\~` or `\|` inside of a set", "regex"
+            rf"{show(text)}: {words}: write `\[`, `\-`, `\&`, `\~` or `\|` inside of a set", *under
         ) from warning
     except (re.error, OverflowError, RecursionError) as error:
-        raise fault(f"{show(text)} is not a regular expression: {error}", "regex") from error
+        raise fault(f"{show(text)} is not a regular expression: {error}", *under) from error
     if pattern.flags & re.LOCALE:
-        raise fault(f"{show(text)}: the flag `L` has no meaning here: paths have no locale", "regex")
+        raise fault(f"{show(text)}: the flag `L` has no meaning here: bytes have no locale", *under)
     return text.encode()
 
 

@@ -7,15 +7,21 @@ used; a warning is kept in `Config.warnings` and printed by `tidegate check`.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from gateway.config.explain import MOST_HINTS, listing, nearest
-from gateway.config.models import Document, RouteConfig
-from gateway.config.problems import Fault, show
-from gateway.routing import LONGEST_CYCLE, PathRule, reduce_weights
+from gateway.config.matching import Matching
+from gateway.config.models import Document
+from gateway.config.problems import Fault, KeyPath, show
+from gateway.config.routes import RouteConfig
+from gateway.splits import LONGEST_CYCLE, reduce_weights
 from gateway.targets import ScaleTarget
+
+if TYPE_CHECKING:
+    from gateway.conditions import Conditions
+    from gateway.routing import PathRule
 
 
 def cross_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -30,6 +36,7 @@ def cross_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _same_names(routes)
     if isinstance(backends, dict):
         yield from _unknown_backends(routes, backends)
+    yield from _tags_beyond_the_split(routes)
     yield from _same_claims(_readable(routes))
 
 
@@ -46,37 +53,63 @@ def _unknown_backends(
 ) -> Iterator[Fault]:
     hints = MOST_HINTS
     for i, route in routes:
-        split = route.get("split")
-        for name in split if isinstance(split, dict) else ():
+        for path, name in _named(route):
             if name not in known:
-                path = ("routes", i, "split")
                 hint = listing(known) or nearest(name, known) if hints > 0 else ""
                 hints -= 1
-                yield Fault(path, f"unknown backend {show(name)}{hint}", at=(*path, name))
+                yield Fault(
+                    ("routes", i, *path), f"unknown backend {show(name)}{hint}", at=("routes", i, *path, name)
+                )
+
+
+def _named(route: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Where in a route backends are named, and what is named there."""
+    rules = route.get("rules")
+    splits: list[tuple[KeyPath, Any]] = [(("split",), route.get("split"))]
+    for j, rule in enumerate(rules if isinstance(rules, list) else ()):
+        if isinstance(rule, dict):
+            splits.append((("rules", j, "split"), rule.get("split")))
+    for path, split in splits:
+        for name in split if isinstance(split, dict) else ():
+            yield path, name
+
+
+def _tags_beyond_the_split(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    for i, route in routes:
+        tags, split = route.get("tags"), route.get("split")
+        if isinstance(tags, dict) and isinstance(split, dict):
+            for tag, name in tags.items():
+                if isinstance(name, str) and name not in split:
+                    text = f"backend {show(name)} is not in this route's split: give it a weight there, 0 for none but tagged requests"
+                    yield Fault(("routes", i, "tags", tag), text)
 
 
 def _readable(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, str, RouteConfig]]:
-    """The routes with hosts and paths that can be compared, whatever else is wrong with them, and what to call them."""
+    """The routes of which it can be told what they take, whatever else is wrong with them, and what to call them."""
     for i, route in routes:
         name = route.get("name")
-        matching = {key: route[key] for key in ("hosts", "paths") if key in route}
+        matching = {
+            key: route[key] for key in ("hosts", "paths", *Matching.model_fields, "aliases") if key in route
+        }
         with suppress(ValidationError):
             readable = RouteConfig.model_validate({"name": "x", "split": {"x": 1}, **matching})
             yield i, show(name) if isinstance(name, str) else f"routes[{i}]", readable
 
 
 def _same_claims(routes: Iterable[tuple[int, str, RouteConfig]]) -> Iterator[Fault]:
-    claims: dict[tuple[bytes, PathRule], tuple[int, str]] = {}
+    claims: dict[tuple[bytes, PathRule, Conditions | None], tuple[int, str]] = {}
     for i, name, route in routes:
+        conditions = route.conditions(route.look, *route.aliases)
         for host in dict.fromkeys(route.hosts or (b"",)):
             seen = set()
             for j, rule in enumerate(route.paths):
-                other, owner = claims.setdefault((host, rule), (i, name))
+                other, owner = claims.setdefault((host, rule, conditions), (i, name))
                 if other != i or rule in seen:
                     on = f"host {host.decode()}" if host else "any host"
+                    asking = f" with {conditions}" if conditions is not None else ""
                     text = f"belongs to route {owner} already" if other != i else "is given twice"
                     path = ("routes", i, "paths", j) if "paths" in route.model_fields_set else ("routes", i)
-                    yield Fault(path, f"{rule} on {on} {text}")
+                    yield Fault(path, f"{rule} on {on}{asking} {text}")
                 seen.add(rule)
 
 
@@ -122,14 +155,14 @@ def warnings(document: Document) -> Iterator[Fault]:
         if not network.prefixlen:
             text = f"{network} is everyone: any client can pretend to be any other"
             yield Fault(("forwarded", "trusted_proxies", i), text)
-    used = {name for route in document.routes for name in route.split}
+    used = {name for route in document.routes for name in route.backends}
     for name in document.backends:
         if name not in used:
             yield Fault(("backends", name), "no route uses this backend")
     for i, route in enumerate(document.routes):
-        _, rounded = reduce_weights(route.split.values())
-        if rounded:
-            text = (
-                f"the weights make a cycle of more than {LONGEST_CYCLE:,} requests: shares are rounded to fit"
-            )
-            yield Fault(("routes", i, "split"), text)
+        own: list[tuple[KeyPath, dict[str, int]]] = [(("split",), route.split)]
+        own += [(("rules", j, "split"), rule.split) for j, rule in enumerate(route.rules)]
+        for path, split in own:
+            if reduce_weights(split.values())[1]:
+                text = f"the weights make a cycle of more than {LONGEST_CYCLE:,} requests: shares are rounded to fit"
+                yield Fault(("routes", i, *path), text)

@@ -68,7 +68,7 @@ class Config(Document):
     key_lines: Mapping[str, int]
     """The line of each key of the file's outermost level."""
     file_lines: Mapping[KeyPath, int]
-    """The line of each key that `files` yields, for problems that only show when they are loaded."""
+    """The line of each key that `files` and `secret_files` yield, for problems that only show when they are loaded."""
 
     @property
     def base_dir(self) -> Path:
@@ -132,7 +132,9 @@ def load(path: Path, overrides: Overrides | None = None) -> Config:
         warnings=tuple(_place(path, tree.root, warnings(document))),
         target_lines={name: tree.root.line_of(("backends", name, "target")) for name in document.backends},
         key_lines={key: tree.root.line_of((key,)) for key in tree.root.value},
-        file_lines={path: tree.root.line_of(path) for path, _ in document.files()},
+        file_lines={
+            path: tree.root.line_of(path) for path, _ in (*document.files(), *document.secret_files())
+        },
     )
 
 

@@ -3,58 +3,33 @@
 Frozen and validated; unknown keys are refused. Durations are float seconds once read. What concerns several sections at
 once (unknown Backends, two Routes on one path) is in `checks`; what concerns one is a field validator here, placed on the
 later field, so that it speaks up even when other fields are wrong too.
-`target` holds that section, `scale` the scaling one, `retries` that of retries, `clients` those on clients, `units` and `addresses` the types of single values,
+`target` holds that section, `routes` a Route, `scale` the scaling one, `timeouts` and `retries` those, `clients` those on clients, `units` and `addresses` the types of single values,
 `load` makes a Config of a file.
 """
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_validator
+from pydantic import Field, Strict, ValidationInfo, field_validator
 
-from gateway.config.addresses import ListenAddress, RouteHost, RoutePath
+from gateway.config.addresses import ListenAddress
 from gateway.config.clients import ForwardedConfig, LimitsConfig
 from gateway.config.metrics import PrometheusConfig
 from gateway.config.problems import KeyPath, fault, faults
 from gateway.config.retries import Retries, RetryOverrides
+from gateway.config.routes import RouteConfig
 from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig
 from gateway.config.section import Section, shared
 from gateway.config.target import Gateways, Target, Text
+from gateway.config.timeouts import TimeoutOverrides, Timeouts
 from gateway.config.tls import ListenerTls
-from gateway.config.units import Count, Duration, PositiveDuration, Size, default
-from gateway.routing import PathRule
+from gateway.config.units import Count, Duration, Name, PositiveDuration, Size, default
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z")]
-"""It names log files and labels metrics, so it is kept to what both take."""
 _Lax = Strict(strict=False)  # YAML's lists become tuples
 
 UNLIMITED_START = 300.0
 FIXED_START = 5.0
 """Seconds to wait for a pod of fixed URLs or of a Service to be there: nobody here can start it, it may only be restarting."""
-
-
-class Timeouts(Section):
-    """Seconds for each step of a request; 0s: no limit."""
-
-    head: Duration = default("10s")
-    """For the client to send a request's head."""
-    connect: Duration = default("5s")
-    """To connect to a pod."""
-    response: Duration = default("300s")
-    """From the request's last byte to the response's head."""
-    idle: Duration = default("300s")
-    """Between two pieces of a response's body."""
-    request: Duration = default("0s")
-    """For a request as a whole."""
-
-
-class TimeoutOverrides(Section):
-    """Timeouts of one Backend or Route; what is left out comes from the Backend, then from `defaults`."""
-
-    connect: Duration | None = None
-    response: Duration | None = None
-    idle: Duration | None = None
-    request: Duration | None = None
 
 
 class Defaults(Section):
@@ -151,47 +126,6 @@ class BackendConfig(Section):
         return self.scale.resolve(self.concurrency, runs_command=runs_command)
 
 
-class RouteConfig(Section):
-    """What a request matches, and how it splits over Backends."""
-
-    name: Name
-    hosts: Annotated[tuple[RouteHost, ...], _Lax] | None = None
-    """Names, or `*.` and a name for everything below it. When left out: any host."""
-    paths: Annotated[tuple[RoutePath, ...], _Lax] = Field(default=("/",), validate_default=True)
-    """Prefixes, `{exact: /path}` or `{regex: pattern}`. When left out: every path."""
-    split: dict[str, Count]
-    """Weights of Backends; 0: deployed but dark."""
-    timeouts: TimeoutOverrides = shared(TimeoutOverrides())
-    body_limit: Size | None = None
-    """Bytes that a request's body may have; 0: no limit. Goes before `defaults`."""
-    retries: RetryOverrides = shared(RetryOverrides())
-    expose_backend: bool = False
-    """Tell the client which Backend answered, in `x-tidegate-backend`."""
-    half_close: bool = False
-    """Answer a client that closes its sending side after its whole request; otherwise it counts as having left. Not over TLS."""
-
-    @field_validator("hosts")
-    @classmethod
-    def _some_host(cls, value: tuple[bytes, ...] | None) -> tuple[bytes, ...] | None:
-        if value == ():
-            raise fault("must not be empty: leave it out for any host")
-        return value
-
-    @field_validator("paths")
-    @classmethod
-    def _some_path(cls, value: tuple[PathRule, ...]) -> tuple[PathRule, ...]:
-        if not value:
-            raise fault("must not be empty: leave it out for every path")
-        return value
-
-    @field_validator("split")
-    @classmethod
-    def _some_weight(cls, value: dict[str, int]) -> dict[str, int]:
-        if not any(value.values()):
-            raise fault("must give some backend a weight above 0")
-        return value
-
-
 class Document(Section):
     """A whole configuration file."""
 
@@ -218,6 +152,13 @@ class Document(Section):
         if value in ({}, []):
             raise fault("must not be empty: there would be nothing left to serve")
         return value
+
+    def secret_files(self) -> Iterator[tuple[KeyPath, str]]:
+        """The keys that name files with secrets, and what they name."""
+        for i, route in enumerate(self.routes):
+            cookie = route.sticky.cookie if route.sticky is not None else None
+            if cookie is not None and cookie.secret_file is not None:
+                yield ("routes", i, "sticky", "cookie", "secret_file"), cookie.secret_file
 
     def files(self) -> Iterator[tuple[KeyPath, str]]:
         """The keys that name files which TLS needs, and what they name."""

@@ -5,11 +5,15 @@ from functools import lru_cache
 
 from gateway.backend import Backend
 from gateway.config.load import Config
-from gateway.config.models import BackendConfig, RouteConfig
-from gateway.config.models import Timeouts as DefaultTimeouts
+from gateway.config.models import BackendConfig
 from gateway.config.retries import Retries
+from gateway.config.routes import RouteConfig, RuleConfig
+from gateway.config.timeouts import Timeouts as DefaultTimeouts
 from gateway.retries import RetryPolicy
-from gateway.routing import Route, RouteTable, Split
+from gateway.routing import Route, RouteTable
+from gateway.splits import Split
+from gateway.steering import Rule, Steering
+from gateway.sticky import Rendezvous
 from gateway.terms import BackendRef, Timeouts
 
 _STEPS = ("connect", "response", "idle", "request")
@@ -19,18 +23,63 @@ def build_table(
     config: Config,
     backends: Mapping[str, Backend],
     previous: RouteTable[BackendRef] | None = None,
+    secrets: Mapping[str, bytes] | None = None,
 ) -> RouteTable[BackendRef]:
-    """The table of `config` over the objects in `backends`, which must hold every Backend that a Route names.
+    """The table of `config` over the objects in `backends`, which must hold every Backend that a Route names; `secrets` holds what is in
+    the files that `Config.secret_files` names.
 
     Splits go on from `previous` where names and shares are the same. It touches nothing that lives on the event loop, so
     it may run beside it.
     """
-    return RouteTable((_route(config, route, backends) for route in config.routes), previous)
+    return RouteTable((_route(config, route, backends, secrets or {}) for route in config.routes), previous)
 
 
-def _route(config: Config, route: RouteConfig, backends: Mapping[str, Backend]) -> Route[BackendRef]:
-    refs = {name: _ref(config, route, name, backends[name]) for name in route.split}
-    return Route(route.name, Split(refs, route.split), hosts=route.hosts or (), paths=route.paths)
+def _route(
+    config: Config, route: RouteConfig, backends: Mapping[str, Backend], secrets: Mapping[str, bytes]
+) -> Route[BackendRef]:
+    refs = {name: _ref(config, route, name, backends[name]) for name in route.backends}
+    return Route(
+        route.name,
+        Split(refs, route.split),
+        hosts=route.hosts or (),
+        paths=route.paths,
+        conditions=route.conditions(route.look, *route.aliases),
+        steering=_steering(route, refs, secrets),
+    )
+
+
+def _steering(
+    route: RouteConfig, refs: Mapping[str, BackendRef], secrets: Mapping[str, bytes]
+) -> Steering | None:
+    """What the Route does beyond its split; None: nothing."""
+    if not (route.rules or route.tags or route.sticky or route.aliases):
+        return None
+    sticky = None
+    if route.sticky is not None:
+        file = route.sticky.cookie.secret_file if route.sticky.cookie is not None else None
+        sticky = route.sticky.built(b"" if file is None else secrets[file])
+    return Steering(
+        rules=tuple(_rule(route, rule, refs) for rule in route.rules),
+        tags={tag.encode(): refs[name] for tag, name in route.tags.items()},
+        sticky=sticky,
+        keyed=_keyed(route, route.split, refs),
+        aliases=route.aliases,
+        look=route.look,
+    )
+
+
+def _rule(route: RouteConfig, rule: RuleConfig, refs: Mapping[str, BackendRef]) -> Rule:
+    conditions = rule.conditions(route.look)
+    assert conditions is not None  # noqa: S101  # such a rule is refused
+    return Rule(conditions, Split(refs, rule.split), _keyed(route, rule.split, refs))
+
+
+def _keyed(
+    route: RouteConfig, split: Mapping[str, int], refs: Mapping[str, BackendRef]
+) -> Rendezvous[BackendRef] | None:
+    if route.sticky is None:
+        return None
+    return Rendezvous((name, weight, refs[name]) for name, weight in split.items())
 
 
 def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> BackendRef:

@@ -1,4 +1,4 @@
-"""Field types for one value each: durations, sizes, percentages, counts.
+"""Field types for one value each: durations, sizes, percentages, counts, names.
 
 A duration is text with its unit (`10s`, `500ms`, `1m30s`) and becomes float seconds; a share is `70%` or 0.7 and becomes
 the fraction; a size is `64KiB` or a number of bytes. What has no unit and needs one is refused with the things that may have been meant.
@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from gateway.config.problems import fault, shorten, show
 
 _LONGEST = 366 * 24 * 3600.0
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
-_DURATION = rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?"
+_DURATION = rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?"
 _DURATION_RE = re.compile(_DURATION)
-_UNITS = (3600.0, 60.0, 1.0, 0.001)
+_UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 _PERCENT_RE = re.compile(rf"{_NUMBER}%")
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE = r"([0-9]+(?:\.[0-9]+)?)(KiB|MiB|GiB)"
@@ -28,7 +28,7 @@ _BARE_RE = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds in `1h2m3s4ms` or any part of it; a bare 0 needs no unit."""
+    """Seconds in `1d2h3m4s5ms` or any part of it; a bare 0 needs no unit."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise fault(f"must be a duration such as 10s, got {show(value)}")
     if value == 0:
@@ -177,6 +177,9 @@ PanicThreshold = Annotated[
     WithJsonSchema(_PERCENTAGE_SCHEMA),
 ]
 HeadSize = Annotated[Size, between(2**10, 2**20, format_size)]
+InspectSize = Annotated[Size, between(2**10, 2**26, format_size)]
 TargetSize = Annotated[Size, between(2**7, 2**20, format_size)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of pods, requests or turns; the bound keeps a slip of the finger from asking for a billion of them."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z")]
+"""It names log files and labels metrics, so it is kept to what both take."""

@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
+from gateway.asked import Asked, Source
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
-from gateway.routing import PathRule, Route, RouteTable, Split
+from gateway.conditions import Condition, Conditions
+from gateway.http1 import RequestHead
+from gateway.routing import PathRule, Route, RouteTable
+from gateway.splits import Split
 from gateway.stats import Histogram
+from gateway.steering import Search, Steering
+from gateway.sticky import Rendezvous, Sticky
+from gateway.terms import BackendRef
 from gateway.timers import TimerWheel
 
 
@@ -40,6 +47,40 @@ def test_a_match(benchmark: Any, routes: int, target: bytes) -> None:
         return route.choose() if route is not None else 0
 
     assert benchmark(choose) in {1, 2}
+
+
+@pytest.mark.parametrize("routes", [10, 10_000])
+def test_a_search(benchmark: Any, routes: int) -> None:
+    """The same where the head has to be asked: four Routes claim the place, and the one that is found is sticky."""
+    ref = BackendRef(Backend("iris", Limits(), 0.0), "iris")
+    sticky = Steering(
+        sticky=Sticky(Source("header", b"x-user")), keyed=Rendezvous((("v1", 9, ref), ("v2", 1, ref)))
+    )
+
+    def route(number: int) -> Route[BackendRef]:
+        values = frozenset((Condition(Source("header", b"x-cohort"), "exact", b"%d" % (number % 4)),))
+        conditions = Conditions(values=values) if number % 4 else None
+        hosts = (b"model-%d.example.com" % (number - number % 4),)
+        return Route(
+            f"model-{number}", Split({"v1": ref}, {"v1": 1}), hosts, conditions=conditions, steering=sticky
+        )
+
+    table = RouteTable(map(route, range(routes)))
+    host = b"model-%d.example.com" % (routes // 2 - routes // 2 % 4)
+    head = RequestHead(b"GET", b"/v1/models/iris:predict")
+    head.lines += [
+        b"host: %b\r\n" % host,
+        b"x-user: ann\r\n",
+        b"x-cohort: 3\r\n",
+        b"accept: */*\r\n",
+        b"user-agent: x\r\n",
+    ]
+
+    def search() -> Any:
+        found = table.match(host, head.target)
+        return None if found is None else Search(found, Asked(head, str), bytes).advance()
+
+    assert benchmark(search) is ref
 
 
 @pytest.mark.parametrize("endpoints", [1, 100, 5_000])

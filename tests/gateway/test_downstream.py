@@ -11,7 +11,8 @@ from gateway.backend import Limits
 from gateway.bodies import HELD_MOST
 from gateway.downstream import KEEP_ALIVE_SECONDS, LINGER_SECONDS
 from gateway.intake import AHEAD_MOST
-from gateway.routing import Route, RouteTable, Split
+from gateway.routing import Route, RouteTable
+from gateway.splits import Split
 from gateway.terms import BackendRef
 from tests.fakes import Answer, Client, World, read_request
 

@@ -7,6 +7,7 @@ import h11
 import pytest
 
 from gateway.forwarded import ForwardedPolicy, Origin, TrustedOrigin, parse_address
+from gateway.http1 import RequestHead
 from tests.fakes import Client, World, read_request
 
 PEER = ("10.1.2.3", 50000)
@@ -220,3 +221,48 @@ def test_a_peer_is_trusted_by_its_address_and_counted_by_its_network(
 def test_an_address_is_read_however_it_is_written(text: str, address: str | None) -> None:
     """By sockets and by other proxies."""
     assert parse_address(text) == (None if address is None else ip_address(address))
+
+
+def client_of(policy: ForwardedPolicy, *lines: bytes, peer: str = "10.1.2.3") -> str:
+    origin, head = policy.origin((peer, 50000)), RequestHead(b"GET", b"/")
+    head.lines += [line + b"\r\n" for line in lines]
+    origin.adopt(head)
+    return origin.client(head)
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        pytest.param([], "10.1.2.3", id="the proxy itself, when it says nothing"),
+        pytest.param([b"X-Forwarded-For: 1.2.3.4"], "1.2.3.4", id="one"),
+        pytest.param(
+            [b"X-Forwarded-For: 6.6.6.6, 1.2.3.4, 10.9.9.9"], "1.2.3.4", id="the last that is no proxy"
+        ),
+        pytest.param(
+            [b"x-forwarded-for: 6.6.6.6", b"X-Forwarded-For: 1.2.3.4:80"], "1.2.3.4", id="in two fields"
+        ),
+        pytest.param([b"x-forwarded-for: unknown"], "unknown", id="no address"),
+        pytest.param([b"x-forwarded-for: 10.5.5.5"], "10.1.2.3", id="proxies alone"),
+    ],
+)
+def test_a_client_behind_trusted_proxies_is_the_last_that_is_none(lines: list[bytes], address: str) -> None:
+    """What stands before it anybody may have written."""
+    assert client_of(trusting(), *lines) == address
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        (b"forwarded: for=6.6.6.6, for=1.2.3.4;proto=https", "1.2.3.4"),
+        (b'Forwarded: proto=http;For="[2001:db8::1]:80", for=10.2.2.2', "2001:db8::1"),
+        (b"forwarded: proto=http", "10.1.2.3"),
+    ],
+)
+def test_forwarded_is_taken_where_there_is_nothing_else(line: bytes, address: str) -> None:
+    """As RFC 7239 writes it."""
+    assert client_of(trusting(x_forwarded=False), line) == address
+
+
+def test_nobody_elses_word_is_taken_for_the_clients_address() -> None:
+    """The reader has dropped these fields; one that was written anew is ours."""
+    assert client_of(trusting(), b"x-forwarded-for: 1.2.3.4", peer="5.5.5.5") == "5.5.5.5"

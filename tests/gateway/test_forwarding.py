@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.routing import Route, RouteTable, Split
+from gateway.routing import Route, RouteTable
+from gateway.splits import Split
 from tests.fakes import World, read_request
 from tests.wire import OK, Fields, Got, send, ways
 

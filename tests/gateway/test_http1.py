@@ -110,6 +110,13 @@ def test_expectations_other_than_100_continue_are_dropped() -> None:
     assert b"expect" not in parse((b"Expect", b"miracles")).render(b"", b"", b"")
 
 
+def test_a_tag_is_noted_and_not_forwarded() -> None:
+    """By its own name alone: names like it are dropped as all of ours are."""
+    for name, tag in ((b"X-Tidegate-Tag", b"canary"), (b"x_tidegate_tag", None), (b"x-tidegate-tags", None)):
+        head = parse((name, b"canary"))
+        assert (head.tag, names(head)) == (tag, set())
+
+
 def test_a_request_id_that_is_too_long_is_not_kept() -> None:
     """Nor an empty one."""
     assert parse((b"X-Request-Id", b"a" * 128)).request_id == b"a" * 128

@@ -16,7 +16,8 @@ from rich.console import Console, ConsoleDimensions
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
 from gateway.live import Decisions, LiveTable, PlainLog, curl_lines, draw
-from gateway.routing import PathRule, Route, RouteTable, Split
+from gateway.routing import PathRule, Route, RouteTable
+from gateway.splits import Split
 from gateway.state import Rates, Snapshot, Status, snapshot
 from tests.eventually import eventually
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from gateway.asked import Source
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
-from gateway.routing import PathRule, Route, Split
+from gateway.conditions import Conditions
+from gateway.routing import PathRule, Route
+from gateway.splits import Split
 from gateway.state import (
     HORIZON,
     MAX_ROWS,
@@ -19,6 +22,9 @@ from gateway.state import (
     snapshot,
     state_pieces,
 )
+from gateway.steering import Rule, Steering
+from gateway.sticky import Sticky
+from gateway.terms import BackendRef
 
 Backends = dict[str, Backend]
 
@@ -158,6 +164,32 @@ def test_routes_read_as_they_are_written() -> None:
             "hosts": ["iris.example.com"],
             "paths": ["/v1", {"exact": "/x"}, {"regex": "/y/.*"}],
             "split": {"a": 90, "b": 0},
+        }
+    ]
+
+
+def test_what_a_route_does_beyond_its_split_is_told() -> None:
+    """Conditions in words, backends by name; what it does not do is left out."""
+    told, made = status(), backend("b")
+    ref = BackendRef(made, "iris")
+    conditions = Conditions(frozenset((b"GET",)), models=frozenset(("iris",)))
+    rule = Rule(Conditions(frozenset((b"PUT",))), Split({"b": ref}, {"b": 2}))
+    steering = Steering(
+        (rule,), {b"canary": ref}, Sticky(Source("header", b"x-user")), None, {"gpt-4o": "iris"}
+    )
+    one = Route("iris", Split({"b": ref}, {"b": 1}), conditions=conditions, steering=steering)
+    told.took_over({"iris": one}, 0.0)
+    assert state(told, named(made))["routes"] == [
+        {
+            "name": "iris",
+            "hosts": [],
+            "paths": ["/"],
+            "split": {"b": 1},
+            "conditions": ["method GET", "model iris"],
+            "rules": [{"conditions": ["method PUT"], "split": {"b": 2}}],
+            "tags": {"canary": "b"},
+            "sticky": "header x-user",
+            "aliases": {"gpt-4o": "iris"},
         }
     ]
 

@@ -15,7 +15,8 @@ from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.downstream import Downstream
 from gateway.gateway import Gateway
 from gateway.retries import RetryPolicy
-from gateway.routing import Route, RouteTable, Split
+from gateway.routing import Route, RouteTable
+from gateway.splits import Split
 from gateway.terms import BackendRef, Timeouts
 from gateway.tls import Doorkeeper, Trust
 from tests.eventually import eventually

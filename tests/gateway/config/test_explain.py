@@ -79,8 +79,8 @@ def test_a_mistake_in_a_backend_is_named(refused: Refused, backend: str, problem
         ("name: r", "2 routes[0]: required key 'split' is missing"),
         ("name:\n    split: {a: 1}", "2 routes[0].name: has no value: give one, or remove the key"),
         (
-            "name: r\n    split: {a: 1}\n    rules: []",
-            "4 routes[0]: unknown key 'rules' (there are: body_limit, expose_backend, half_close, hosts, name, paths, retries, split, timeouts)",
+            "name: r\n    split: {a: 1}\n    rulez: []",
+            "4 routes[0]: unknown key 'rulez' (did you mean 'rules'?)",
         ),
         (
             "name: a b\n    split: {a: 1}",
