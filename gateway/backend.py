@@ -8,10 +8,11 @@ the edge, tells them. Two clocks make the deadlines fair: one runs while a pod i
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
+from gateway.ejection import EjectionPolicy, Ejections
+from gateway.endpoint import EndpointInfo, Endpoints
 from gateway.errors import (
     ACTIVATION_TIMEOUT,
     BACKEND_REMOVED,
@@ -22,35 +23,14 @@ from gateway.errors import (
     GatewayError,
     Reason,
 )
-from gateway.stats import BackendStats, Traffic
+from gateway.picking import Picking
+from gateway.slowstart import Warming
+from gateway.stats import BackendStats, Stopwatch, Traffic
+
+__all__ = ["Backend", "EndpointInfo", "Endpoints", "Limits", "Verdict"]
 
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
-
-
-@dataclass(frozen=True)
-class EndpointInfo:
-    """One pod as its publisher sees it."""
-
-    uid: str
-    """Names the pod, never its address: a new process or pod has a new uid, even on the same port."""
-    host: str
-    port: int
-    ready: bool
-    draining: bool = False
-    trust: Any = None
-    """What connections to it are held to (a `tls.Trust`); None: they are plain."""
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """All that is known of one Backend's pods at one moment."""
-
-    pods: tuple[EndpointInfo, ...] = ()
-    cannot_start: str | None = None
-    """Why pods cannot start, in words for the person who called; None while they may."""
-    pending: str | None = None
-    """Why they take long, for whoever has waited too long."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +44,15 @@ class Limits:
     activation_timeout: float = 300.0
     hold: bool = False
     """A request whose client left keeps its slot until the pod has answered."""
+    picking: Picking = field(default_factory=Picking)
+    slow_start: float = 0.0
+    """How long a new pod gets less than the others; 0.0: not at all."""
+    ejection: EjectionPolicy | None = None
+    """None: what pods answer puts none out."""
+    panic: float = 0.5
+    """Of the pods that accept connections: with fewer that are not out, all are used."""
+    checked: bool = False
+    """Pods have health checks, which decide who comes back."""
 
 
 @dataclass
@@ -78,35 +67,22 @@ class Verdict:
     """What their connections are held to has changed."""
 
 
-class Stopwatch:
-    """Seconds during which something was so."""
-
-    __slots__ = ("_since", "_total")
-
-    def __init__(self) -> None:
-        self._total = 0.0
-        self._since: float | None = None
-
-    def set(self, *, running: bool, now: float) -> None:
-        self._total = self.read(now)
-        self._since = now if running else None
-
-    def read(self, now: float) -> float:
-        return self._total if self._since is None else self._total + now - self._since
-
-
 class Backend:
     """One scalable set of equal pods, whatever Routes lead to it."""
 
     def __init__(self, name: str, limits: Limits, now: float) -> None:
         self.name = name
         self.limits = limits
-        self.breaker = Breaker(limits.concurrency, limits.depth)
+        self.breaker = Breaker(limits.concurrency, limits.depth, limits.picking)
         self.activator = Activator()
         self.stats = BackendStats(now)
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
+        self.ejections = Ejections(name, self.breaker, self.endpoints)
+        self.restless = False
+        """Time alone may change something: who gets how much, or who is out."""
+        self._warming = Warming(self.breaker)
         self._leaving: dict[tuple[str, str, int], Endpoint] = {}
         """Named no more, with requests still open to them."""
         self.nudge_due = False
@@ -116,6 +92,7 @@ class Backend:
         self._served = Stopwatch()
         self._starved = Stopwatch()
         self._starved.set(running=True, now=now)
+        self._configure(now)
 
     def traffic_of(self, route: str) -> Traffic:
         traffic = self.traffic.get(route)
@@ -125,9 +102,9 @@ class Backend:
 
     # -- a request's way
 
-    def enter(self, now: float) -> Endpoint | None:
-        """Begin a request on a free slot; None when it has to `wait`."""
-        endpoint = self.breaker.acquire()
+    def enter(self, now: float, key: int | None = None) -> Endpoint | None:
+        """Begin a request on a free slot; None when it has to `wait`. `key`: see `Waiter`."""
+        endpoint = self.breaker.acquire(key)
         if endpoint is not None:
             stats = self.stats
             stats.begun += 1
@@ -168,8 +145,12 @@ class Backend:
         stats = self.stats
         stats.ended += 1
         stats.in_flight.add(-1, now)
-        self.breaker.release(endpoint)
-        return self.grants(now) if self.breaker.queued else []
+        breaker = self.breaker
+        if endpoint.listed:  # Breaker.release, in one piece
+            breaker.picker.give_back(endpoint)
+        else:
+            breaker.release(endpoint)
+        return self.grants(now) if breaker.queued else []
 
     def give_up(self, waiter: Waiter, now: float) -> bool:
         """End a request that waits, of its own will; False when it waits no more."""
@@ -201,11 +182,14 @@ class Backend:
     def update(self, news: Endpoints, now: float) -> Verdict:
         """Take over what is now known of the pods."""
         verdict = Verdict()
+        first: list[Endpoint] = []
         known = {info.uid: (info.host, info.port) for info in news.pods}
         for uid in [uid for uid, e in self.endpoints.items() if known.get(uid) != (e.host, e.port)]:
             endpoint = self.endpoints.pop(uid)
             endpoint.ready = False
             self.breaker.update(endpoint)
+            self.ejections.dismiss(endpoint)
+            self._warming.forget(endpoint)
             verdict.gone.append(endpoint)
         # One that is named again, as a fixed URL may be, still has what was open to it: its limit holds over all of that.
         leaving = {
@@ -213,14 +197,21 @@ class Backend:
         }
         for info in news.pods:
             returned = leaving.pop((info.uid, info.host, info.port), None)
-            known_as = self.endpoints.get(info.uid) or _trusted_again(returned)
-            endpoint = known_as or Endpoint(info.uid, info.host, info.port)
+            known_as = self.endpoints.get(info.uid)
+            endpoint = known_as or returned or Endpoint(info.uid, info.host, info.port)
             self.endpoints[info.uid] = endpoint
             endpoint.ready, endpoint.draining = info.ready, info.draining
+            if known_as is None:
+                self.ejections.admit(endpoint)
             if endpoint.trust != info.trust:
                 endpoint.trust = info.trust
                 verdict.renewed.append(endpoint)
+            unused = endpoint.number < 0
             self.breaker.update(endpoint)
+            if unused and endpoint.listed:
+                first.append(endpoint)
+        self.ejections.settle()
+        self._warming.begin(first, now)
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
         self.activator.pending = news.pending
@@ -235,18 +226,33 @@ class Backend:
         self, endpoint: Endpoint, now: float, *, suspect: bool, refusal: str | None = None
     ) -> list[tuple[Waiter, Endpoint]]:
         """An Endpoint refused a connection, and why, or accepts again; returns the grants."""
-        endpoint.suspect, endpoint.refusal = suspect, refusal
-        if endpoint.uid in self.endpoints:
-            self.breaker.update(endpoint)
-            self._availability(now)
+        if suspect:
+            self.ejections.suspect(endpoint, refusal)
+        else:
+            self.ejections.trust(endpoint)
+        return self.settle(now)
+
+    def settle(self, now: float) -> list[tuple[Waiter, Endpoint]]:
+        """Who is out has changed; returns the grants."""
+        self._availability(now)
         return self.grants(now)
+
+    @property
+    def due(self) -> float:
+        """When to `turn` next."""
+        return min(self.ejections.due, self._warming.due)
+
+    def turn(self, now: float) -> list[str]:
+        """What time alone has brought about, in words; `settle` next."""
+        if now >= self._warming.due:
+            self._warming.turn(now)
+        return self.ejections.turn(now) if now >= self.ejections.due else []
 
     def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Take over new limits: a lowered one stops new grants only; returns the grants of a raised one."""
         self.limits = limits
-        self.breaker.limit = limits.concurrency
-        self.breaker.depth = limits.depth
-        return self.grants(now)
+        self._configure(now)
+        return self.settle(now)
 
     def remove(self, now: float) -> Verdict:
         """The configuration names it no more: what is in flight goes on, nobody waits any longer.
@@ -298,6 +304,16 @@ class Backend:
         return (endpoint for endpoint in self.endpoints.values() if endpoint.draining)
 
     # -- inside
+
+    def _configure(self, now: float) -> None:
+        limits, breaker = self.limits, self.breaker
+        breaker.limit, breaker.depth = limits.concurrency, limits.depth
+        if limits.picking != breaker.picking:
+            breaker.repick(limits.picking, self.endpoints.values())
+        self.ejections.configure(limits.ejection, limits.panic, now, checked=limits.checked)
+        self.restless = limits.slow_start > 0 or limits.ejection is not None
+        self._warming.seconds = limits.slow_start
+        self._warming.turn(now)
 
     def _queue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
         waiter.served_at = self._served.read(now)
@@ -391,11 +407,3 @@ class Backend:
 def _refused(endpoint: Endpoint) -> str:
     why = f" ({endpoint.refusal})" if endpoint.refusal else ""
     return f"{endpoint.host}:{endpoint.port}{why}"
-
-
-def _trusted_again(endpoint: Endpoint | None) -> Endpoint | None:
-    """One that was left out and is named again: nobody probes it any more, so that it counts as accepting until it refuses anew."""
-    if endpoint is not None:
-        endpoint.suspect = False
-        endpoint.refusal = None
-    return endpoint

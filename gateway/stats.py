@@ -47,6 +47,23 @@ class Integral:
         return f"<Integral {self.value}>"
 
 
+class Stopwatch:
+    """Seconds during which something was so."""
+
+    __slots__ = ("_since", "_total")
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._since: float | None = None
+
+    def set(self, *, running: bool, now: float) -> None:
+        self._total = self.read(now)
+        self._since = now if running else None
+
+    def read(self, now: float) -> float:
+        return self._total if self._since is None else self._total + now - self._since
+
+
 class Histogram:
     """Counts per bucket and their sum, for Prometheus and for quantiles over a stretch of time."""
 

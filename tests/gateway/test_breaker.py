@@ -2,11 +2,25 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.breaker import Breaker, Endpoint, Waiter
+from gateway.endpoint import NO_TRIAL, TRIAL_DUE, TRIAL_UNDER_WAY
+from gateway.picking import ConsistentHash, FirstAvailable, LeastRequests, Picking, RoundRobin
+from gateway.warmpicking import WarmLeastRequests
+
+POLICIES = (
+    Picking(),
+    Picking(warm=True),
+    Picking("round_robin"),
+    Picking("first_available"),
+    Picking("consistent_hash"),
+    Picking("consistent_hash", bound=1.0),
+)
+KEYS = st.none() | st.integers(0, 2**64 - 1)
 
 
 def ready(uid: str, in_flight: int = 0) -> Endpoint:
@@ -24,7 +38,7 @@ def breaker_of(*endpoints: Endpoint, limit: int = 1, depth: int = 10) -> Breaker
 
 
 class BreakerLaws(RuleBasedStateMachine):
-    """Every way in and out, in any order, with the laws checked after each step."""
+    """Every way in and out, in any order and by any policy, with the laws checked after each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,23 +54,36 @@ class BreakerLaws(RuleBasedStateMachine):
         for waiter, endpoint in self.breaker.grants():
             assert waiter is self.line.pop(0), "somebody overtook"
             self.left.append(waiter)
-            self.held.append(endpoint)
-            assert endpoint.available
+            self._hold(endpoint)
 
-    @rule()
-    def acquire(self) -> None:
+    def _hold(self, endpoint: Endpoint) -> None:
+        self.held.append(endpoint)
+        assert endpoint.available or endpoint.trial == TRIAL_UNDER_WAY
+
+    @rule(key=KEYS)
+    def acquire(self, key: int | None) -> None:
+        within = self._within_bound()
         least = min((e.in_flight for e in self.endpoints if e.available), default=None)
-        endpoint = self.breaker.acquire()
+        endpoint = self.breaker.acquire(key)
         if endpoint is None:
             self.arrivals += 1
-            waiter = Waiter(self.arrivals, 0.0)
+            waiter = Waiter(self.arrivals, 0.0, key=key)
             if not self.breaker.full:
                 self.breaker.enqueue(waiter)
                 self.line.append(waiter)
         else:
             assert not self.line, "a newcomer overtook the queue"
-            assert endpoint.in_flight - 1 == least, "not the least busy"
-            self.held.append(endpoint)
+            if endpoint.available:
+                if self.breaker.picking.policy == "least_requests" and not self.breaker.picking.warm:
+                    assert endpoint.in_flight - 1 == least, "not the least busy"
+                if self.breaker.picking.policy == "consistent_hash":
+                    assert endpoint in within, "more than its share"
+            self._hold(endpoint)
+
+    def _within_bound(self) -> list[Endpoint]:
+        listed = [e for e in self.endpoints if e.available]
+        most = self.breaker.picking.bound * (sum(e.in_flight for e in listed) + 1) / max(1, len(listed))
+        return [e for e in listed if e.in_flight < most]
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -96,11 +123,31 @@ class BreakerLaws(RuleBasedStateMachine):
         self._grant()
 
     @precondition(lambda self: self.endpoints)
-    @rule(data=st.data(), mark=st.sampled_from(["ready", "draining", "suspect"]))
+    @rule(data=st.data(), mark=st.sampled_from(["ready", "draining", "barred"]))
     def change(self, data: Any, mark: str) -> None:
         endpoint = data.draw(st.sampled_from(self.endpoints))
         setattr(endpoint, mark, not getattr(endpoint, mark))
         self.breaker.update(endpoint)
+        self._grant()
+
+    @precondition(lambda self: self.endpoints)
+    @rule(data=st.data())
+    def put_on_trial(self, data: Any) -> None:
+        """As one that has been out for long enough."""
+        endpoint = data.draw(st.sampled_from(self.endpoints))
+        if endpoint.barred and endpoint.trial == NO_TRIAL:
+            endpoint.trial = TRIAL_DUE
+            self.breaker.update(endpoint)
+            self._grant()
+
+    @precondition(lambda self: self.endpoints)
+    @rule(data=st.data(), warmth=st.sampled_from([0.1, 0.34, 0.5, 1.0]))
+    def rewarm(self, data: Any, warmth: float) -> None:
+        self.breaker.rewarm(data.draw(st.sampled_from(self.endpoints)), warmth)
+
+    @rule(picking=st.sampled_from(POLICIES))
+    def repick(self, picking: Picking) -> None:
+        self.breaker.repick(picking, self.endpoints)
         self._grant()
 
     @rule(limit=st.integers(0, 4))
@@ -123,7 +170,7 @@ class BreakerLaws(RuleBasedStateMachine):
         free = [
             e
             for e in self.endpoints
-            if e.available and (not self.breaker.limit or e.in_flight < self.breaker.limit)
+            if (e.available or e.triable) and (not self.breaker.limit or e.in_flight < self.breaker.limit)
         ]
         assert not (self.line and free)
 
@@ -132,10 +179,15 @@ class BreakerLaws(RuleBasedStateMachine):
         assert list(self.breaker.waiters()) == self.line
         assert self.breaker.queued == len(self.line)
         assert self.breaker.first() is (self.line[0] if self.line else None)
-        assert self.breaker.available == sum(e.available for e in self.endpoints)
+        assert self.breaker.available == sum(e.available or e.triable for e in self.endpoints)
+        avoid = self.endpoints[:2]
+        free = [e for e in self.endpoints if e.available and e not in avoid]
+        if self.breaker.limit:
+            free = [e for e in free if e.in_flight < self.breaker.limit]
+        assert self.breaker.spare(avoid) == bool(free)
 
 
-BreakerLaws.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+BreakerLaws.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 TestBreakerLaws = BreakerLaws.TestCase
 
 
@@ -193,6 +245,46 @@ def test_an_endpoint_that_left_keeps_its_books() -> None:
     breaker.release(endpoint)
     assert repr(endpoint) == "<Endpoint a 127.0.0.1:9000 in_flight=0 not ready>"
     assert breaker.acquire() is None
+
+
+def test_one_request_goes_to_an_endpoint_on_trial_before_others_are_asked() -> None:
+    """And only one, until it has ended without a verdict."""
+    tried, other = ready("a"), ready("b")
+    tried.barred, tried.trial = True, TRIAL_DUE
+    breaker = breaker_of(tried, other, limit=0)
+    assert [breaker.acquire() for _ in range(3)] == [tried, other, other]
+    breaker.release(tried)
+    assert breaker.acquire() is tried
+
+
+def test_a_request_that_has_failed_is_no_trial_while_there_is_another_endpoint() -> None:
+    """It has had its bad luck."""
+    tried, failed, other = ready("a"), ready("b"), ready("c", in_flight=5)
+    tried.barred, tried.trial = True, TRIAL_DUE
+    breaker = breaker_of(tried, failed, other, limit=0)
+    waiter = Waiter("w", 0.0, [failed])
+    breaker.enqueue(waiter, first=True)
+    assert breaker.grants() == [(waiter, other)]
+    assert not breaker.spare([failed, other])
+
+
+@pytest.mark.parametrize(
+    ("picking", "kind"),
+    [
+        (Picking(), LeastRequests),
+        (Picking(warm=True), WarmLeastRequests),
+        (Picking("round_robin", warm=True), RoundRobin),
+        (Picking("first_available"), FirstAvailable),
+        (Picking("consistent_hash"), ConsistentHash),
+    ],
+    ids=str,
+)
+def test_each_policy_has_its_picker(picking: Picking, kind: type) -> None:
+    """Taken over at a reload with what is open."""
+    breaker = breaker_of(ready("a"), ready("b"), limit=2)
+    assert breaker.acquire()
+    breaker.repick(picking, [ready("c")])
+    assert type(breaker.picker) is kind
 
 
 def test_it_tells_its_state() -> None:
