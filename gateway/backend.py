@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
-from gateway.ejection import EjectionPolicy, Ejections
+from gateway.ejection import Ejections
 from gateway.endpoint import EndpointInfo, Endpoints
 from gateway.errors import (
     ACTIVATION_TIMEOUT,
@@ -23,7 +23,7 @@ from gateway.errors import (
     GatewayError,
     Reason,
 )
-from gateway.picking import Picking
+from gateway.limits import Limits
 from gateway.slowstart import Warming
 from gateway.stats import BackendStats, Stopwatch, Traffic
 
@@ -31,28 +31,6 @@ __all__ = ["Backend", "EndpointInfo", "Endpoints", "Limits", "Verdict"]
 
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a Backend allows. Times are seconds."""
-
-    concurrency: int = 0
-    """Requests open to a pod at once; 0: no limit."""
-    depth: int = 100
-    queue_timeout: float = 60.0
-    activation_timeout: float = 300.0
-    hold: bool = False
-    """A request whose client left keeps its slot until the pod has answered."""
-    picking: Picking = field(default_factory=Picking)
-    slow_start: float = 0.0
-    """How long a new pod gets less than the others; 0.0: not at all."""
-    ejection: EjectionPolicy | None = None
-    """None: what pods answer puts none out."""
-    panic: float = 0.5
-    """Of the pods that accept connections: with fewer that are not out, all are used."""
-    checked: bool = False
-    """Pods have health checks, which decide who comes back."""
 
 
 @dataclass

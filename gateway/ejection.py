@@ -107,6 +107,7 @@ class Ejections:
         for endpoint in list(self._doubtful):
             if endpoint.out.keys() & lifted:
                 self._clear(endpoint, lifted)
+                self._look_again(endpoint)
         self.settle()
 
     def admit(self, endpoint: Endpoint) -> None:
@@ -169,7 +170,7 @@ class Ejections:
 
     def failed_checks(self, endpoint: Endpoint, why: str) -> str | None:
         """It is not healthy any more."""
-        if HEALTH in endpoint.out:
+        if HEALTH in endpoint.out or not self._knows(endpoint):
             return None
         self._count(HEALTH)
         self._put_out(endpoint, HEALTH, why)
@@ -180,7 +181,7 @@ class Ejections:
         standing: Standing | None = endpoint.standing
         served = standing is not None and now >= standing.until
         lifted = {HEALTH} | (_ANSWERS if served else frozenset())
-        if not endpoint.out.keys() & lifted:
+        if not endpoint.out.keys() & lifted or not self._knows(endpoint):
             return None
         return self._returned(endpoint, "it passes its health checks", lifted)
 

@@ -229,6 +229,8 @@ class GatewayCollector(Collector):
         yield by("tidegate_retries", text, "counter", "reason", lambda b: b.stats.retries)
         text = "Retries that were not made because too many were under way."
         yield one("tidegate_retry_budget_exhausted", text, "counter", lambda b: b.stats.retries_denied)
+        text = "Pods that were put out for a while, by reason."
+        yield by("tidegate_ejections", text, "counter", "reason", lambda b: b.ejections.counts)
         text = "Pods, by state; each is in one."
         yield by("tidegate_endpoints", text, "gauge", "state", _endpoint_states)
 
@@ -280,7 +282,7 @@ class GatewayCollector(Collector):
 
 
 def _endpoint_states(backend: Backend) -> dict[str, int]:
-    states = {"ready": 0, "draining": 0, "suspect": 0, "not_ready": 0}
+    states = {"ready": 0, "draining": 0, "suspect": 0, "ejected": 0, "not_ready": 0}
     for endpoint in backend.endpoints.values():
         states[_endpoint_state(endpoint)] += 1
     return states
@@ -292,4 +294,6 @@ def _endpoint_state(endpoint: Endpoint) -> str:
         return "draining"
     if not endpoint.ready:
         return "not_ready"
-    return "suspect" if endpoint.suspect else "ready"
+    if endpoint.suspect:
+        return "suspect"
+    return "ejected" if endpoint.barred else "ready"

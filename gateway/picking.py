@@ -20,8 +20,10 @@ from gateway.hashring import Ring
 
 FARTHEST = 64
 """Points of the ring that are looked at for one request. With a bound of 125 % about sixteen pods in a row have their share, at the most."""
-RINGED_AT_ONCE = 3
-"""Pods that one request puts on the ring at most, half a millisecond each: 5,000 that come at once must not hold the loop."""
+RINGED_AT_ONCE, FEW, RINGED_OF_FEW = 4, 100, 32
+"""Pods that one request puts on the ring at most: 0.1 ms each while there are few, 0.8 ms of 5,000, which may come at once and must not hold the
+loop. The others are met when the least busy is taken.
+"""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ class ConsistentHash(LeastRequests):
         self._total -= 1
 
     def _near(self, key: int, avoid: Collection[Endpoint]) -> Endpoint | None:
-        for _ in range(min(RINGED_AT_ONCE, len(self._waiting))):
+        once = RINGED_OF_FEW if self._count <= FEW else RINGED_AT_ONCE
+        for _ in range(min(once, len(self._waiting))):
             self._ring.add(self._waiting.popitem(last=False)[0])
         most = ceil(self._bound * (self._total + 1) / self._count)
         if 0 < self.limit < most:

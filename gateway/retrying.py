@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from gateway.bodies import Bodies
 from gateway.breaker import Waiter
-from gateway.errors import CONNECT_FAILED, GatewayError
+from gateway.errors import CONNECT_FAILED, UPSTREAM_RESET, GatewayError
 from gateway.retries import Failure, Tries
 
 if TYPE_CHECKING:
     from gateway.backend import Backend
     from gateway.breaker import Endpoint
+    from gateway.steering import Search
     from gateway.streams import PodStream
     from gateway.terms import BackendRef
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Retrying(Bodies):
     """The part of an Exchange that gives a request another try."""
 
-    __slots__ = ("_backend", "_endpoint", "_kept", "_pod", "_ref", "_tries", "_waiter")
+    __slots__ = ("_backend", "_endpoint", "_kept", "_pod", "_ref", "_search", "_tries", "_waiter")
 
     _ref: "BackendRef | None"
     _backend: "Backend | None"
@@ -34,6 +35,8 @@ class Retrying(Bodies):
     """All of the body that was sent is still held."""
     _tries: Tries | None
     """Those that failed."""
+    _search: "Search | None"
+    """How it found its Backend; None: host and path told everything."""
 
     def granted(self, endpoint: "Endpoint", now: float) -> None:
         """A slot came free while this waited."""
@@ -56,6 +59,8 @@ class Retrying(Bodies):
         elif tries is not None and tries.lost(endpoint, failure, self._head.method):
             if tries.dying:
                 self._gateway.suspect(backend, endpoint)
+            if failure is Failure.RESET:
+                self._note(UPSTREAM_RESET.status)
             self._try_again(failure)
         else:
             if failure.doubtful:
@@ -91,6 +96,17 @@ class Retrying(Bodies):
 
     # -- inside
 
+    @property
+    def _key(self) -> int | None:
+        """What the request has in common with others that should meet the same pod."""
+        return None if self._search is None else self._search.key
+
+    def _note(self, status: int) -> None:
+        """Its pod has answered, or failed to, for those who judge pods by that."""
+        backend, endpoint = self._backend, self._endpoint
+        if backend is not None and endpoint is not None and endpoint.standing is not None:
+            self._gateway.answered(backend, endpoint, status)
+
     def _tried(self) -> Tries | None:
         """The failed tries, to note one more; None when no other may follow: nobody listens, or what was sent is not kept."""
         ref = self._ref
@@ -106,7 +122,7 @@ class Retrying(Bodies):
         assert endpoint is not None  # noqa: S101
         assert tries is not None  # noqa: S101
         now = self._gateway.now()
-        waiter = Waiter(self, now, tries.failed)
+        waiter = Waiter(self, now, tries.failed, self._key)
         try:
             granted = backend.again(waiter, endpoint, now)
         except GatewayError as error:

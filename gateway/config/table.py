@@ -9,6 +9,8 @@ from gateway.config.models import BackendConfig
 from gateway.config.retries import Retries
 from gateway.config.routes import RouteConfig, RuleConfig
 from gateway.config.timeouts import Timeouts as DefaultTimeouts
+from gateway.limits import PANIC, Limits
+from gateway.picking import Picking
 from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable
 from gateway.splits import Split
@@ -52,7 +54,8 @@ def _steering(
     route: RouteConfig, refs: Mapping[str, BackendRef], secrets: Mapping[str, bytes]
 ) -> Steering | None:
     """What the Route does beyond its split; None: nothing."""
-    if not (route.rules or route.tags or route.sticky or route.aliases):
+    hashed = any(ref.affinity is not None for ref in refs.values())
+    if not (route.rules or route.tags or route.sticky or route.aliases or hashed):
         return None
     sticky = None
     if route.sticky is not None:
@@ -83,6 +86,7 @@ def _keyed(
 
 
 def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> BackendRef:
+    hashes = config.backends[name].pick.consistent_hash
     return BackendRef(
         backend,
         route.name,
@@ -91,6 +95,26 @@ def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> Bac
         body_limit=config.defaults.body_limit if route.body_limit is None else route.body_limit,
         expose_backend=route.expose_backend,
         half_close=route.half_close,
+        affinity=None if hashes is None else hashes.affinity(route.look),
+    )
+
+
+def limits_of(config: BackendConfig) -> Limits:
+    """What a Backend allows, and how it picks."""
+    hashes, ejection = config.pick.consistent_hash, config.ejection
+    return Limits(
+        concurrency=config.concurrency,
+        depth=config.queue.depth,
+        queue_timeout=config.queue.timeout,
+        activation_timeout=config.activation_timeout,
+        hold=config.cancel == "hold",
+        picking=Picking(
+            config.pick.policy, hashes.bound if hashes is not None else 0.0, warm=config.slow_start > 0
+        ),
+        slow_start=config.slow_start,
+        ejection=None if ejection is None else ejection.policy,
+        panic=PANIC if ejection is None else ejection.panic_threshold,
+        checked=config.health is not None,
     )
 
 
