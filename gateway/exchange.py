@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gateway.bodies import HELD_MOST
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import (
+    AGAINST_PODS,
     CLIENT_CLOSED,
     IDLE_TIMEOUT,
     NO_ROUTE,
@@ -116,7 +117,8 @@ class Exchange(Inspecting):
         if timeouts.request:
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)
-        endpoint = backend.enter(self._begun)
+        search = self._search
+        endpoint = backend.enter(self._begun, None if search is None else search.key)
         if endpoint is None:
             self._wait(backend, self._begun)
         else:
@@ -188,6 +190,8 @@ class Exchange(Inspecting):
         now = self._gateway.now()
         client, reason = self._client, error.reason
         status = self._status if self._responded else reason.status
+        if reason in AGAINST_PODS:
+            self._note(reason.status)
         self._finish(status, reason, now)
         self._gateway.report(error, self._traffic.backend, self._head.request_id or b"")
         if client is not None and self._responded:
@@ -216,7 +220,12 @@ class Exchange(Inspecting):
 
     def on_head(self, head: ResponseHead, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """The pod answers."""
-        if self._over or (head.status >= 500 and self._ask_another(head.status, ended=ended)):
+        if self._over:
+            return
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.record is not None:
+            self._note(head.status)
+        if head.status >= 500 and self._ask_another(head.status, ended=ended):
             return
         now = self._gateway.now()
         self._responded = True

@@ -32,11 +32,9 @@ _WANTED = PROMPT_MEMBERS | {MEMBER}
 class Inspecting(Retrying):
     """The part of an Exchange before its Backend is known. `Exchange` fills the attributes, as everywhere."""
 
-    __slots__ = ("_begun", "_look", "_search", "_trailers")
+    __slots__ = ("_begun", "_look", "_trailers")
 
     _begun: float
-    _search: Search | None
-    """None: host and path told everything."""
     _look: int
     """How large a body that is being gathered may be; 0: none is."""
     _trailers: list[bytes]
