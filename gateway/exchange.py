@@ -105,9 +105,9 @@ class Exchange(Inspecting):
             return
         ref = route.choose() if route.steering is None else self._steer(route)
         if ref is not None:
-            self._set_out(ref, len(data))
+            self._set_out(ref, len(data), self._begun)
 
-    def _set_out(self, ref: "BackendRef", size: int) -> None:
+    def _set_out(self, ref: "BackendRef", size: int, now: float) -> None:
         self._ref = ref
         self._backend = backend = ref.backend
         self._traffic = ref.traffic or ref.meet()
@@ -118,13 +118,13 @@ class Exchange(Inspecting):
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)
         search = self._search
-        endpoint = backend.enter(self._begun, None if search is None else search.key)
+        endpoint = backend.enter(now, None if search is None else search.key)
         if endpoint is None:
-            self._wait(backend, self._begun)
+            self._wait(backend, now)
         else:
-            if self._search is not None:
-                backend.begins(self.standing, self._begun)
-            self._bind(endpoint, self._begun)
+            if search is not None:
+                backend.begins(self.standing, now)
+            self._bind(endpoint, now)
 
     def on_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """More of the request's body has come."""
