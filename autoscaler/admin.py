@@ -27,8 +27,6 @@ from gateway.pages import send
 
 NEAR = 3
 """Names that are offered for one that is not known."""
-
-
 _COUNTS = ("ready", "replicas", "in_flight", "waiting")
 
 
@@ -89,12 +87,7 @@ def _decision(decision: Decision, now: float) -> dict[str, Any]:
 def _inputs(decision: Decision) -> dict[str, Any]:
     observed = decision.observed
     metrics = {
-        metric.name: {
-            "target": metric.target,
-            "stable": reading.stable,
-            "panic": reading.panic,
-            "missing": reading.missing or None,
-        }
+        metric.name: _reading(metric.target, reading.stable, reading.panic, reading.missing)
         for metric, reading in zip(decision.metrics, observed.readings, strict=True)
     }
     known = {key: getattr(observed, key) for key in _COUNTS}
@@ -103,16 +96,17 @@ def _inputs(decision: Decision) -> dict[str, Any]:
     return {"metrics": metrics, **known, "missing": observed.absence or None, "schedule": schedule}
 
 
+def _reading(target: object, stable: object, panic: object, missing: object) -> dict[str, Any]:
+    return {"target": target, "stable": stable, "panic": panic, "missing": missing or None}
+
+
 def _schedule(clock: Bounds) -> dict[str, Any]:
     until = None if clock.until is None else _time(clock.until)
     return {"min": clock.floor, "replicas": clock.fixed, "active": clock.words or None, "next_change": until}
 
 
 def _change(change: Change, now: float) -> dict[str, Any]:
-    metrics = {
-        name: {"target": target, "stable": stable, "panic": panic, "missing": missing or None}
-        for name, target, stable, panic, missing in change.readings
-    }
+    metrics = {name: _reading(*values) for name, *values in change.readings}
     inputs = {
         "metrics": metrics,
         **{key: getattr(change, key) for key in _COUNTS},

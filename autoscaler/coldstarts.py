@@ -55,9 +55,9 @@ class ColdStart:
         found: dict[str, float] = {}
         last, ready = self.asked, max(self.asked, self.ready)
         times = (self.decided, *self.milestones, self.ready, max(self.ready, self.first_byte))
-        for phase, at in zip(PHASES, times, strict=True):
-            if at is not None:
-                at = max(last, at if phase == "first_byte" else min(at, ready))  # noqa: PLW2901
+        for phase, told in zip(PHASES, times, strict=True):
+            if told is not None:
+                at = max(last, told if phase == "first_byte" else min(told, ready))
                 found[phase], last = at - last, at
         return found
 

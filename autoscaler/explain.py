@@ -163,21 +163,18 @@ def _no_less(spec: ScalingSpec, state: State, decision: Decision) -> str:
 
 
 def _above(limit: Limit) -> str:
-    kind = limit.metric.type
-    if kind == "concurrency":
-        return f"more than {number(limit.value)} in flight"
-    if kind == "rps":
-        return f"more than {number(limit.value)} requests/s"
-    return f"{limit.metric.name} above {in_unit(limit.metric, limit.value)}"
+    return _beyond(limit, "more than", "above")
 
 
 def _below(limit: Limit) -> str:
-    kind = limit.metric.type
-    if kind == "concurrency":
-        return f"fewer than {number(limit.value)} in flight"
-    if kind == "rps":
-        return f"fewer than {number(limit.value)} requests/s"
-    return f"{limit.metric.name} below {in_unit(limit.metric, limit.value)}"
+    return _beyond(limit, "fewer than", "below")
+
+
+def _beyond(limit: Limit, of_requests: str, of_others: str) -> str:
+    what = {"concurrency": "in flight", "rps": "requests/s"}.get(limit.metric.type)
+    if what is not None:
+        return f"{of_requests} {number(limit.value)} {what}"
+    return f"{limit.metric.name} {of_others} {in_unit(limit.metric, limit.value)}"
 
 
 def _when(fall: Fall, now: float) -> str:

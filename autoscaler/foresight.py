@@ -6,7 +6,6 @@ told. So no rule that is added there can make these sentences wrong, only fewer.
 Core. `explain` puts it into words.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -171,9 +170,7 @@ def _holds(spec: ScalingSpec, state: State, observed: Observed) -> Iterator[tupl
     if observed.scheduled is not None and observed.scheduled.set_at is not None:
         yield observed.scheduled.set_at + window + _MOMENT, "the window since the clock was set"
     if state.idle_since is not None:
-        retention = spec.scale_to_zero_pod_retention_period if spec.reachable else 0.0
-        grace = max(spec.scale_to_zero_grace_period, retention)
-        yield state.idle_since + grace + _MOMENT, "the grace period"
+        yield state.idle_since + spec.grace + _MOMENT, "the grace period"
 
 
 def _delays(
@@ -185,5 +182,4 @@ def _delays(
         return
     at_once = decide(replace(spec, scale_down_delay=0.0), state, observed, now)[1].wanted
     if at_once is not None and at_once < decision.wanted:
-        size = math.ceil(delay.window / delay.granularity)
-        yield (delay.falling[0][0] + size) * delay.granularity + _MOMENT, "scale_down_delay"
+        yield delay.until + _MOMENT, "scale_down_delay"

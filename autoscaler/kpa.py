@@ -75,6 +75,11 @@ class Observed:
     """Another hand has set the count since the last look."""
 
     @property
+    def starving(self) -> bool:
+        """Requests wait, and no pod is ready."""
+        return self.waiting > 0 and not self.ready
+
+    @property
     def absence(self) -> str:
         """Everything that is missing; empty when nothing is."""
         if not self.missing and not any(reading.stable is None for reading in self.readings):
@@ -205,7 +210,7 @@ def _notice(
         state = replace(state, blind_at=now)
     if not state.initialized and observed.ready >= _initial_goal(spec):
         state = replace(state, initialized=True)
-    if observed.waiting and not observed.ready:
+    if observed.starving:
         # Held for a stable window, as Knative's panic would: by then the averages know of the load. Without the hold a
         # tick 2 s after a wake for 10 requests would see 10 * 2 / 60 = 0.33 and send all but one pod away again.
         pods = max(_asked_at_once(spec, observed), _held_wake(spec, state, now))
@@ -288,7 +293,7 @@ def _woken(spec: ScalingSpec, state: State, observed: Observed, count: _Count, n
     pods = _held_wake(spec, state, now)
     if pods <= count.pods:
         return count
-    if observed.waiting and not observed.ready:
+    if observed.starving:
         return _Count(pods, "wake", (f"{observed.waiting} queued and no pod ready: waking with {pods}",))
     return count.at_least(pods, "wake", f"woken less than {spec.stable_window:g} s ago, keeping")
 
@@ -354,13 +359,12 @@ def _left_to_others(spec: ScalingSpec, observed: Observed, count: _Count) -> _Co
 
 
 def _to_zero(spec: ScalingSpec, state: State, observed: Observed, now: float) -> _Count:
-    """The last pod stays until nothing was wanted for the grace period, or the retention period if that is longer."""
+    """The last pod stays until nothing was wanted for the grace period."""
     what = "nothing to do" if any(metric.sampled for metric in spec.metrics) else "no request"
     window = f"idle: {what} in {spec.stable_window:g} s"
     if observed.replicas == 0:
         return _Count(0, "idle", (f"{window}, staying at 0",))
-    retention = spec.scale_to_zero_pod_retention_period if spec.reachable else 0.0
-    grace = max(spec.scale_to_zero_grace_period, retention)
+    grace = spec.grace
     idle = 0.0 if state.idle_since is None else now - state.idle_since
     if idle < grace:
         return _Count(1, "grace", (f"idle for {idle:.0f} s of {grace:g} s grace, keeping 1",))

@@ -51,8 +51,7 @@ class AutoscalerCollector(Collector):
             return Family(f"tidegate_autoscaler_{name}", text, kind, ("backend",), rows)
 
         text = "1 on the autoscaler that acts, 0 on others."
-        leading = lambda: [((), int(self._controller.leads()))]  # noqa: E731
-        yield Family("tidegate_autoscaler_leading", text, "gauge", (), leading)
+        yield Family("tidegate_autoscaler_leading", text, "gauge", (), self._leading)
         yield decided("desired_replicas", "Pods that there shall be.", lambda decision: decision.desired)
         yield Family(
             "tidegate_autoscaler_wanted_replicas",
@@ -77,6 +76,9 @@ class AutoscalerCollector(Collector):
         yield each(
             "scaling_errors", "Attempts to scale that failed.", "counter", lambda target: target.errors
         )
+
+    def _leading(self) -> Iterator[Row]:
+        yield (), int(self._controller.leads())
 
     def _wanted(self) -> Iterator[Row]:
         for target in self._targets():

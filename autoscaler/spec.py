@@ -107,3 +107,9 @@ class ScalingSpec:
     schedules: tuple[ScheduleSpec, ...] = ()
     reachable: bool = True
     """False: no Route names the Backend, so it may fall as fast as it likes."""
+
+    @property
+    def grace(self) -> float:
+        """How long the last pod stays when nothing is wanted: the grace period, or the retention period if that is longer."""
+        retention = self.scale_to_zero_pod_retention_period if self.reachable else 0.0
+        return max(self.scale_to_zero_grace_period, retention)

@@ -98,8 +98,7 @@ class Target:
         """It was decided that there shall be pods for requests that wait while none is ready."""
         if self.decision is None or self.removed_at is not None:
             return False
-        seen = self.decision.observed
-        return seen.waiting > 0 and not seen.ready and self.decision.desired > 0
+        return self.decision.observed.starving and self.decision.desired > 0
 
     @property
     def ready(self) -> int:
@@ -182,8 +181,7 @@ class Target:
             return there.replicas
         if self.spec.by == "hpa" or there.setter is None:
             return desired
-        seen = decision.observed
-        waiting = bool(seen.waiting and not seen.ready)
+        waiting = decision.observed.starving
         return self.hands.aim(there.replicas, desired, self._clock(), waiting=waiting)
 
     def _wait_for(self, reason: str) -> None:

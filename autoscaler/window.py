@@ -158,10 +158,18 @@ class MaxWindow:
         """0 when nothing was recorded yet."""
         return self.falling[0][1] if self.falling else 0
 
+    @property
+    def until(self) -> float:
+        """When the maximum is forgotten, if something was recorded."""
+        return (self.falling[0][0] + self._size) * self.granularity
+
+    @property
+    def _size(self) -> int:
+        return math.ceil(self.window / self.granularity)
+
     def record(self, now: float, value: int) -> "MaxWindow":
         """The window after `value`; of several in one bucket the largest counts."""
-        index = _bucket(now, self.granularity)
-        size = math.ceil(self.window / self.granularity)
+        index, size = _bucket(now, self.granularity), self._size
         kept = tuple(old for old in self.falling if old[1] > value and index - old[0] < size)
         if kept and kept[-1][0] == index:
             return replace(self, falling=kept)

@@ -124,8 +124,10 @@ class Source:
         return asked.parameter(self.name) if self.kind == "query" else asked.address
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name.decode('latin-1')}".rstrip().replace(
-            "_", " ", self.kind == "client_address"
+        return (
+            "client address"
+            if self.kind == "client_address"
+            else f"{self.kind} {self.name.decode('latin-1')}"
         )
 
 

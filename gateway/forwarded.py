@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from gateway.http1 import RequestHead, field_line
+from gateway.http1 import TOKEN, RequestHead, field_line
 
 Network = IPv4Network | IPv6Network
 
@@ -19,7 +19,6 @@ UNKNOWN = "unknown"
 _FOR, _PROTO, _HOST, _FORWARDED = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"
 _INITIALS = frozenset((b"x", b"X", b"f", b"F"))
 """Of the names above: most fields need no second look."""
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FORWARDED_FOR = re.compile(r'(?:^|;)[ \t]*for=("[^"]*"|[^;]*)', re.IGNORECASE)
 _CLIENTS_NETWORK = 64
 """Bits of an IPv6 address that one client has: it may choose the rest as it likes."""
@@ -192,6 +191,6 @@ def _values(name: bytes, lines: list[bytes]) -> list[bytes]:
 
 def _quoted(text: bytes) -> bytes:
     """A token as it is, anything else as a quoted string (RFC 9110, 5.6.4)."""
-    if not text.translate(None, _TOKEN):
+    if not text.translate(None, TOKEN):
         return text
     return b'"%b"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')

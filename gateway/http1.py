@@ -17,6 +17,8 @@ from gateway.errors import GatewayError
 KEEP, DROP, HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, EXPECT, REQUEST_ID, TAG = range(10)
 """What to do with a field: KEEP forwards it, DROP does not, the others are noted and written anew where they belong."""
 
+TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What names of fields, methods and the like are made of (RFC 9110, 5.6.2)."""
 _HOP_BY_HOP = {
     b"connection": CONNECTION,
     b"transfer-encoding": TRANSFER_ENCODING,

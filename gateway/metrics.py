@@ -172,8 +172,10 @@ def _reloads(name: str, what: str, reloads: Reloads) -> Iterator[Family]:
         if reloads.last is not None:
             yield (), int(reloads.last.ok)
 
+    def counts() -> Iterator[Row]:
+        return (((result,), count) for result, count in reloads.counts.items())
+
     text = f"Attempts to load {what}, the first included, by result."
-    counts = lambda: (((result,), count) for result, count in reloads.counts.items())  # noqa: E731
     yield Family(f"tidegate_{name}_reloads", text, "counter", ("result",), counts)
     text = f"0 while an attempt to load {what} has failed and what was there before is in force."
     yield Family(f"tidegate_{name}_last_reload_successful", text, "gauge", (), last)

@@ -20,6 +20,7 @@ from gateway.http1 import (
     REQUEST_FIELDS,
     REQUEST_ID,
     RESPONSE_FIELDS,
+    TOKEN,
     TRUSTED_FIELDS,
     HeadLimits,
     RequestHead,
@@ -29,7 +30,6 @@ from gateway.http1 import (
 )
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _VALUE = bytes([9, *range(32, 127), *range(128, 256)])
 _TARGET = bytes(range(33, 127)).replace(b"#", b"")
 _DIGITS = b"0123456789"
@@ -63,7 +63,7 @@ class LineTable(dict[bytes, Entry | None]):
     def _read(self, line: bytes) -> Entry | None:
         name, colon, value = line.partition(b":")
         value = value.strip(b" \t")
-        if not colon or not name or name.translate(None, _TOKEN) or value.translate(None, _VALUE):
+        if not colon or not name or name.translate(None, TOKEN) or value.translate(None, _VALUE):
             return None
         action = self._fields[name]
         if action == KEEP:

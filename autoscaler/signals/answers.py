@@ -9,9 +9,7 @@ import json
 import math
 from typing import Any
 
-from autoscaler.signals.asked import NoValueError
-
-_LONGEST_WORDS = 200
+from autoscaler.signals.asked import LONGEST_WORDS, NoValueError
 
 
 def value_of(status: int, body: bytes) -> float:
@@ -21,16 +19,16 @@ def value_of(status: int, body: bytes) -> float:
     except ValueError:
         answer = None
     if not isinstance(answer, dict) or "status" not in answer:
-        said = body[:_LONGEST_WORDS].decode("utf-8", "replace").strip() or "nothing"
+        said = body[:LONGEST_WORDS].decode("utf-8", "replace").strip() or "nothing"
         raise NoValueError(f"it answered {status}, and that is not what a Prometheus says: {said}")
     if answer["status"] != "success" or status != 200:
-        kind, said = answer.get("errorType", "error"), str(answer.get("error", ""))[:_LONGEST_WORDS]
+        kind, said = answer.get("errorType", "error"), str(answer.get("error", ""))[:LONGEST_WORDS]
         raise NoValueError(f"it answered {status}, {kind}: {said}")
     data = answer.get("data")
     try:
         return _number(data)
     except (TypeError, LookupError, ValueError) as error:
-        raise NoValueError(f"its answer cannot be read: {str(data)[:_LONGEST_WORDS]}") from error
+        raise NoValueError(f"its answer cannot be read: {str(data)[:LONGEST_WORDS]}") from error
 
 
 def _number(data: Any) -> float:  # noqa: ANN401 (JSON)

@@ -16,8 +16,20 @@ Aggregation = Literal["sum", "average", "max"]
 Resource = Literal["cpu", "memory"]
 
 
+LONGEST_WORDS = 200
+"""Characters of what another program says that are told to people."""
+
+
 class NoValueError(Exception):
     """A metric has no value just now; the text says why, for people."""
+
+
+def words_of(error: Exception) -> str:
+    """What went wrong on the way to an answer, for people."""
+    if isinstance(error, OSError) and error.strerror:
+        named = f" ({error.filename})" if error.filename else ""
+        return error.strerror + named
+    return str(error)[:LONGEST_WORDS] or type(error).__name__
 
 
 class Sink(Protocol):

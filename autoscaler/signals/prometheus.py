@@ -18,18 +18,14 @@ import aiohttp
 from yarl import URL
 
 from autoscaler.signals.answers import value_of
-from autoscaler.signals.asked import NoValueError, Prometheus, Query, Sink
-from autoscaler.signals.rhythm import repeat
+from autoscaler.signals.asked import NoValueError, Prometheus, Query, Sink, words_of
+from autoscaler.signals.rhythm import patience, repeat
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Queries at once, of one server."""
 LARGEST_ANSWER = 2**20
-_LONGEST_WORDS = 200
-_LONGEST_WAIT = 10.0
-"""Seconds."""
-_SHARE_OF_INTERVAL = 0.8
 
 Reader = tuple[str, str]
 """A Backend, and its name for the query."""
@@ -61,7 +57,7 @@ class PrometheusClient:
         except TimeoutError as error:
             raise NoValueError(f"{server.url} did not answer within {timeout:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoValueError(f"{server.url}: {_words(error)}") from error
+            raise NoValueError(f"{server.url}: {words_of(error)}") from error
 
     async def _ask(self, url: URL, query: str, timeout: float, credentials: "_Credentials") -> float:
         form = {
@@ -100,7 +96,7 @@ class SharedQuery:
     async def round(self) -> None:
         """Ask, and tell all readers."""
         query = self._query
-        timeout = min(_LONGEST_WAIT, _SHARE_OF_INTERVAL * query.interval)
+        timeout = patience(query.interval)
         try:
             value = await self._client.ask(query.server, query.query, timeout)
         except NoValueError as error:
@@ -150,10 +146,3 @@ def _trusting(ca: Path, _changed: int) -> ssl.SSLContext:
     # Python 3.13 asks of CAs what many that a cluster makes for itself do not have.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        named = f" ({error.filename})" if error.filename else ""
-        return error.strerror + named
-    return str(error)[:_LONGEST_WORDS] or type(error).__name__

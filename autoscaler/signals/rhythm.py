@@ -15,6 +15,14 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WITHIN = 0.5
 """Seconds."""
+_LONGEST_WAIT = 10.0
+"""Seconds."""
+_SHARE_OF_INTERVAL = 0.8
+
+
+def patience(interval: float) -> float:
+    """Seconds that an answer may take, so that it is there before the next round."""
+    return min(_LONGEST_WAIT, _SHARE_OF_INTERVAL * interval)
 
 
 async def repeat(

@@ -14,9 +14,9 @@ import aiohttp
 from yarl import URL
 
 from autoscaler.plan import Unknown
-from autoscaler.signals.asked import NoValueError, PodAt, PodMetric, Pods, Sink
+from autoscaler.signals.asked import NoValueError, PodAt, PodMetric, Pods, Sink, words_of
 from autoscaler.signals.exposition import read
-from autoscaler.signals.rhythm import repeat
+from autoscaler.signals.rhythm import patience, repeat
 from autoscaler.signals.rounds import Answer, Rounds
 from gateway.config import Address
 from gateway.tls import Trust
@@ -28,10 +28,6 @@ AT_ONCE = 128
 AT_ONCE_EACH = 16
 """Of one Backend, so that one whose pods are all stuck keeps no turn from the others."""
 LARGEST_PAGE = 4 * 2**20
-_LONGEST_WORDS = 200
-_LONGEST_WAIT = 10.0
-"""Seconds."""
-_SHARE_OF_INTERVAL = 0.8
 _LARGE = 2**16
 """Bytes from which a page is read in a thread: 64 KiB that are all asked for take the loop 4 ms."""
 _HEADERS = {
@@ -64,7 +60,7 @@ class Scraper:
             why = "was not there" if asked else "could not be asked for, as others take so long,"
             raise NoValueError(f"{url} {why} within {timeout:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoValueError(f"{url}: {_words(error)}") from error
+            raise NoValueError(f"{url}: {words_of(error)}") from error
 
     async def _get(self, url: str, trust: Trust | None) -> bytes:
         tls = True if trust is None else trust.context
@@ -135,7 +131,7 @@ class Pages:
 
     async def _ask(self, pod: PodAt) -> list[Answer | str] | str:
         """What the pod says of each metric; or why it says nothing."""
-        timeout = min(_LONGEST_WAIT, _SHARE_OF_INTERVAL * self._interval)
+        timeout = patience(self._interval)
         url = f"{Address(pod.host, self._port or pod.port, pod.trust is not None).url}{self._path}"
         try:
             page = await self._scraper.get(url, pod.trust, timeout, self._turn)
@@ -160,9 +156,3 @@ def _answer(page: bytes, asked: PodMetric, at: float) -> Answer | str:
         return Answer(series, at)
     wanted = ",".join(f'{name}="{value}"' for name, value in asked.labels)
     return f"its page {asked.path} has no {asked.metric}{f'{{{wanted}}}' if wanted else ''}"
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)[:_LONGEST_WORDS] or type(error).__name__

@@ -13,9 +13,9 @@ from gateway.conditions import Condition, Conditions, Look
 from gateway.config.addresses import parse_regex
 from gateway.config.problems import fault, show
 from gateway.config.section import Section
-from gateway.http1 import KEEP, TRUSTED_FIELDS
+from gateway.http1 import KEEP, TOKEN, TRUSTED_FIELDS
 
-_TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # noqa: S105  # RFC 9110, 5.6.2
+_NAME = TOKEN.decode()
 _Lax = Strict(strict=False)  # YAML's lists become tuples
 
 Value = tuple[Literal["exact", "regex", "present"], bytes]
@@ -23,7 +23,7 @@ Value = tuple[Literal["exact", "regex", "present"], bytes]
 
 def parse_token(value: object) -> str:
     """A name as HTTP has them."""
-    if not isinstance(value, str) or not value or value.strip(_TOKEN):
+    if not isinstance(value, str) or not value or value.strip(_NAME):
         raise fault(f"{show(value)} is not a name: use letters, digits, `-` and `_`")
     return value
 

@@ -44,9 +44,10 @@ class Starts:
         failure = workload.failure if workload and workload.replicas else None
         waits = [PATIENCE - (now - since) for since in self._stuck.values()]
         hopeless = len(waits) == len(pods) and (waits or failure)
+        why = _words(pods, failure)
         if hopeless and all(wait <= 0 for wait in waits):
-            return Outlook(cannot_start=_words(pods, failure), pending=_words(pods, failure))
-        return Outlook(None, _words(pods, failure), max(waits) if hopeless else None)
+            return Outlook(cannot_start=why, pending=why)
+        return Outlook(None, why, max(waits) if hopeless else None)
 
 
 def _words(pods: Sequence[Pod], failure: str | None) -> str | None:
