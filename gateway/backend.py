@@ -7,62 +7,23 @@ the edge, tells them. `patience` says who has waited long enough, and who need n
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
 from gateway.door import Door
+from gateway.ejection import Ejections
+from gateway.endpoint import EndpointInfo, Endpoints
 from gateway.errors import BACKEND_REMOVED, CANNOT_START, GatewayError, Reason
+from gateway.limits import Limits
 from gateway.patience import Patience
-from gateway.queues import Discipline, queue_of
+from gateway.slowstart import Warming
 from gateway.standing import Standing
 from gateway.stats import BackendStats, Traffic
 
+__all__ = ["Backend", "EndpointInfo", "Endpoints", "Limits", "Verdict"]
+
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
-
-
-@dataclass(frozen=True)
-class EndpointInfo:
-    """One pod as its publisher sees it."""
-
-    uid: str
-    """Names the pod, never its address: a new process or pod has a new uid, even on the same port."""
-    host: str
-    port: int
-    ready: bool
-    draining: bool = False
-    trust: Any = None
-    """What connections to it are held to (a `tls.Trust`); None: they are plain."""
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """All that is known of one Backend's pods at one moment."""
-
-    pods: tuple[EndpointInfo, ...] = ()
-    cannot_start: str | None = None
-    """Why pods cannot start, in words for the person who called; None while they may."""
-    pending: str | None = None
-    """Why they take long, for whoever has waited too long."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a Backend allows. Times are seconds."""
-
-    concurrency: int = 0
-    """Requests open to a pod at once; 0: no limit."""
-    depth: int = 100
-    queue_timeout: float = 60.0
-    activation_timeout: float = 300.0
-    hold: bool = False
-    """A request whose client left keeps its slot until the pod has answered."""
-    paused: bool = False
-    """Nobody starts pods; said to whoever has waited too long."""
-    bytes: int = 0
-    """Of heads and bodies that may wait at once; 0: no limit."""
-    discipline: Discipline = "fifo"
 
 
 @dataclass
@@ -83,9 +44,7 @@ class Backend:
     def __init__(self, name: str, limits: Limits, now: float) -> None:
         self.name = name
         self.limits = limits
-        self.breaker = Breaker(limits.concurrency, limits.depth)
-        self.breaker.bytes_limit = limits.bytes
-        self.breaker.queue = queue_of(limits.discipline)
+        self.breaker = Breaker(limits.concurrency, limits.depth, limits.picking)
         self.activator = Activator()
         self.patience = Patience(name, limits, self.breaker, self.activator, now)
         self.stats = BackendStats(now)
@@ -93,12 +52,17 @@ class Backend:
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
+        self.ejections = Ejections(name, self.breaker, self.endpoints)
+        self.restless = False
+        """Time alone may change something: who gets how much, or who is out."""
+        self._warming = Warming(self.breaker)
         self._leaving: dict[tuple[str, str, int], Endpoint] = {}
         """Named no more, with requests still open to them."""
         self.nudge_due = False
         """Somebody should tell the autoscalers now; whoever does sets it back."""
         self.removed = False
         self._retrying = 0
+        self._configure(now)
 
     def traffic_of(self, route: str) -> Traffic:
         traffic = self.traffic.get(route)
@@ -108,9 +72,9 @@ class Backend:
 
     # -- a request's way
 
-    def enter(self, now: float) -> Endpoint | None:
-        """Begin a request on a free slot; None when it has to `wait`."""
-        endpoint = self.breaker.acquire()
+    def enter(self, now: float, key: int | None = None) -> Endpoint | None:
+        """Begin a request on a free slot; None when it has to `wait`. `key`: see `Waiter`."""
+        endpoint = self.breaker.acquire(key)
         if endpoint is not None:
             stats = self.stats
             stats.begun += 1
@@ -164,18 +128,22 @@ class Backend:
         stats = self.stats
         stats.ended += 1
         stats.in_flight.add(-1, now)
-        self.breaker.release(endpoint)
-        return self._freed(now) if self.breaker.queued else []
+        breaker = self.breaker
+        if endpoint.listed:  # Breaker.release, in one piece
+            breaker.picker.give_back(endpoint)
+        else:
+            breaker.release(endpoint)
+        return self._freed(now) if breaker.waiting else []
 
     def begins(self, standing: Standing, now: float) -> None:
         """A request that did not wait has a slot, which is put on its tenant's account if anybody keeps one."""
-        if standing.metered:
-            self.breaker.queue.begin(standing.tenant, now)
+        if standing.metered and self.breaker.fair is not None:
+            self.breaker.fair.begin(standing.tenant, now)
 
     def ends(self, standing: Standing, now: float) -> None:
         """It has it no more."""
-        if standing.metered:
-            self.breaker.queue.end(standing.tenant, now)
+        if standing.metered and self.breaker.fair is not None:
+            self.breaker.fair.end(standing.tenant, now)
 
     def give_up(self, waiter: Waiter, now: float) -> bool:
         """End a request that waits, of its own will; False when it waits no more."""
@@ -208,11 +176,14 @@ class Backend:
     def update(self, news: Endpoints, now: float) -> Verdict:
         """Take over what is now known of the pods."""
         verdict = Verdict()
+        first: list[Endpoint] = []
         known = {info.uid: (info.host, info.port) for info in news.pods}
         for uid in [uid for uid, e in self.endpoints.items() if known.get(uid) != (e.host, e.port)]:
             endpoint = self.endpoints.pop(uid)
             endpoint.ready = False
             self.breaker.update(endpoint)
+            self.ejections.dismiss(endpoint)
+            self._warming.forget(endpoint)
             verdict.gone.append(endpoint)
         # One that is named again, as a fixed URL may be, still has what was open to it: its limit holds over all of that.
         leaving = {
@@ -220,14 +191,21 @@ class Backend:
         }
         for info in news.pods:
             returned = leaving.pop((info.uid, info.host, info.port), None)
-            known_as = self.endpoints.get(info.uid) or _trusted_again(returned)
-            endpoint = known_as or Endpoint(info.uid, info.host, info.port)
+            known_as = self.endpoints.get(info.uid)
+            endpoint = known_as or returned or Endpoint(info.uid, info.host, info.port)
             self.endpoints[info.uid] = endpoint
             endpoint.ready, endpoint.draining = info.ready, info.draining
+            if known_as is None:
+                self.ejections.admit(endpoint)
             if endpoint.trust != info.trust:
                 endpoint.trust = info.trust
                 verdict.renewed.append(endpoint)
+            unused = endpoint.number < 0
             self.breaker.update(endpoint)
+            if unused and endpoint.listed:
+                first.append(endpoint)
+        self.ejections.settle()
+        self._warming.begin(first, now)
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
         self.activator.pending = news.pending
@@ -243,22 +221,33 @@ class Backend:
         self, endpoint: Endpoint, now: float, *, suspect: bool, refusal: str | None = None
     ) -> list[tuple[Waiter, Endpoint]]:
         """An Endpoint refused a connection, and why, or accepts again; returns the grants."""
-        endpoint.suspect, endpoint.refusal = suspect, refusal
-        if endpoint.uid in self.endpoints:
-            self.breaker.update(endpoint)
-            self._availability(now)
+        if suspect:
+            self.ejections.suspect(endpoint, refusal)
+        else:
+            self.ejections.trust(endpoint)
+        return self.settle(now)
+
+    def settle(self, now: float) -> list[tuple[Waiter, Endpoint]]:
+        """Who is out has changed; returns the grants."""
+        self._availability(now)
         return self.grants(now)
+
+    @property
+    def due(self) -> float:
+        """When to `turn` next."""
+        return min(self.ejections.due, self._warming.due)
+
+    def turn(self, now: float) -> list[str]:
+        """What time alone has brought about, in words; `settle` next."""
+        if now >= self._warming.due:
+            self._warming.turn(now)
+        return self.ejections.turn(now) if now >= self.ejections.due else []
 
     def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Take over new limits: a lowered one stops new grants only; returns the grants of a raised one."""
-        breaker = self.breaker
-        self.limits = self.patience.limits = limits
-        breaker.limit = limits.concurrency
-        breaker.depth, breaker.bytes_limit = limits.depth, limits.bytes
-        if breaker.queue.discipline != limits.discipline:
-            breaker.requeue(queue_of(limits.discipline), now)
-        self.patience.pods_changed(now)
-        return self.grants(now)
+        self.limits = limits
+        self._configure(now)
+        return self.settle(now)
 
     def remove(self, now: float) -> Verdict:
         """The configuration names it no more: what is in flight goes on, nobody waits any longer.
@@ -280,7 +269,7 @@ class Backend:
         back in front: their time began anew.
         """
         expired: list[tuple[Waiter, GatewayError]] = []
-        for waiter in self.breaker.waiters():
+        for waiter in self.breaker.waiting:
             error = self.patience.overdue(waiter, now)
             if error is not None:
                 expired.append((waiter, error))
@@ -313,6 +302,18 @@ class Backend:
         return (endpoint for endpoint in self.endpoints.values() if endpoint.draining)
 
     # -- inside
+
+    def _configure(self, now: float) -> None:
+        limits, breaker = self.limits, self.breaker
+        self.patience.limits = limits
+        breaker.limit, breaker.depth, breaker.bytes_limit = limits.concurrency, limits.depth, limits.bytes
+        breaker.requeue(limits.discipline, now)
+        if limits.picking != breaker.picking:
+            breaker.repick(limits.picking, self.endpoints.values())
+        self.ejections.configure(limits.ejection, limits.panic, now, checked=limits.checked)
+        self.restless = limits.slow_start > 0 or limits.ejection is not None
+        self._warming.seconds = limits.slow_start
+        self._warming.turn(now)
 
     def _queue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
         waiter.cold = waiter.cold or self._starting
@@ -357,7 +358,7 @@ class Backend:
         return [(waiter, error) for waiter in waiters]
 
     def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
-        return self._take_out(list(self.breaker.waiters()), GatewayError(reason, detail), now)
+        return self._take_out(list(self.breaker.waiting), GatewayError(reason, detail), now)
 
     def _availability(self, now: float) -> None:
         self.patience.pods_changed(now)
@@ -389,11 +390,3 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} in_flight={self.in_flight} queued={self.breaker.queued} endpoints={len(self.endpoints)}>"
-
-
-def _trusted_again(endpoint: Endpoint | None) -> Endpoint | None:
-    """One that was left out and is named again: nobody probes it any more, so that it counts as accepting until it refuses anew."""
-    if endpoint is not None:
-        endpoint.suspect = False
-        endpoint.refusal = None
-    return endpoint

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gateway.bodies import HELD_MOST
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import (
+    AGAINST_PODS,
     CLIENT_CLOSED,
     IDLE_TIMEOUT,
     NO_ROUTE,
@@ -104,9 +105,9 @@ class Exchange(Inspecting):
             return
         ref = route.choose() if route.steering is None else self._steer(route)
         if ref is not None:
-            self._set_out(ref, len(data))
+            self._set_out(ref, len(data), self._begun)
 
-    def _set_out(self, ref: "BackendRef", size: int) -> None:
+    def _set_out(self, ref: "BackendRef", size: int, now: float) -> None:
         self._ref = ref
         self._backend = backend = ref.backend
         self._traffic = ref.traffic or ref.meet()
@@ -116,13 +117,14 @@ class Exchange(Inspecting):
         if timeouts.request:
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)
-        endpoint = backend.enter(self._begun)
+        search = self._search
+        endpoint = backend.enter(now, None if search is None else search.key)
         if endpoint is None:
-            self._wait(backend, self._begun)
+            self._wait(backend, now)
         else:
-            if self._search is not None:
-                backend.begins(self.standing, self._begun)
-            self._bind(endpoint, self._begun)
+            if search is not None:
+                backend.begins(self.standing, now)
+            self._bind(endpoint, now)
 
     def on_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """More of the request's body has come."""
@@ -188,6 +190,8 @@ class Exchange(Inspecting):
         now = self._gateway.now()
         client, reason = self._client, error.reason
         status = self._status if self._responded else reason.status
+        if reason in AGAINST_PODS:
+            self._note(reason.status)
         self._finish(status, reason, now)
         self._gateway.report(error, self._traffic.backend, self._head.request_id or b"")
         if client is not None and self._responded:
@@ -216,7 +220,12 @@ class Exchange(Inspecting):
 
     def on_head(self, head: ResponseHead, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """The pod answers."""
-        if self._over or (head.status >= 500 and self._ask_another(head.status, ended=ended)):
+        if self._over:
+            return
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.record is not None:
+            self._note(head.status)
+        if head.status >= 500 and self._ask_another(head.status, ended=ended):
             return
         now = self._gateway.now()
         self._responded = True

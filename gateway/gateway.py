@@ -121,6 +121,32 @@ class Gateway:
         now = self.now()
         self.hand_out(backend.suspect(endpoint, now, suspect=False), now)
 
+    def answered(self, backend: Backend, endpoint: Endpoint, status: int) -> None:
+        """An Endpoint answered, or failed to: that may put it out, or bring it back."""
+        now = self.now()
+        told = backend.ejections.answered(endpoint, status, now)
+        if told is not None:
+            self.shift(backend, [told], now)
+
+    def checked(self, backend: Backend, endpoint: Endpoint, failure: str | None) -> None:
+        """An Endpoint has passed its health checks, or failed them, and how."""
+        now = self.now()
+        ejections = backend.ejections
+        told = (
+            ejections.passed_checks(endpoint, now)
+            if failure is None
+            else ejections.failed_checks(endpoint, failure)
+        )
+        if told is not None:
+            self.shift(backend, [told], now)
+
+    def shift(self, backend: Backend, told: Iterable[str], now: float) -> None:
+        """Who is out has changed."""
+        for line in told:
+            logger.warning("%s", line)
+        self.hand_out(backend.settle(now), now)
+        self.waits(backend)
+
     def hand_out(self, granted: Iterable[tuple[Waiter, Endpoint]], now: float) -> None:
         for waiter, endpoint in granted:
             waiter.request.granted(endpoint, now)
@@ -174,6 +200,8 @@ class Gateway:
         self.wheel.turn(now)
         self.lookout.turn()
         for backend in (*self.backends.values(), *self.retiring.values()):
+            if backend.restless and backend.due <= now:
+                self.shift(backend, backend.turn(now), now)
             if backend.breaker.queued:
                 self.turn_away(backend.expire(now))
 
@@ -190,7 +218,7 @@ class Gateway:
 
 
 def _lower(backend: Backend, priority: int) -> Iterator[tuple[Backend, Waiter]]:
-    return ((backend, waiter) for waiter in backend.breaker.queue.worse(priority))
+    return ((backend, waiter) for waiter in backend.breaker.worse(priority))
 
 
 def _worst_first(item: tuple[Backend, Waiter]) -> tuple[int, float]:

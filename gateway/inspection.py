@@ -32,17 +32,15 @@ _WANTED = PROMPT_MEMBERS | {MEMBER}
 class Inspecting(Retrying):
     """The part of an Exchange before its Backend is known. `Exchange` fills the attributes, as everywhere."""
 
-    __slots__ = ("_begun", "_look", "_search", "_trailers")
+    __slots__ = ("_begun", "_look", "_trailers")
 
     _begun: float
-    _search: Search | None
-    """None: host and path told everything."""
     _look: int
     """How large a body that is being gathered may be; 0: none is."""
     _trailers: list[bytes]
 
-    def _set_out(self, ref: "BackendRef", size: int) -> None:
-        """On to a pod, `size` bytes of the body being there."""
+    def _set_out(self, ref: "BackendRef", size: int, now: float) -> None:
+        """On to a pod, `size` bytes of the body being there. Its clocks begin now, not with the head: gathering a body is no waiting for a slot."""
         raise NotImplementedError
 
     def _steer(self, found: "Route[BackendRef] | Candidates[BackendRef]") -> "BackendRef | None":
@@ -154,7 +152,7 @@ class Inspecting(Retrying):
         search.asked.look(body, found)
         ref = self._advance(search)
         if ref is not None:
-            self._set_out(ref, self._held_bytes)
+            self._set_out(ref, self._held_bytes, self._gateway.now())
 
     def _rename(self, asked: Asked, name: str) -> None:
         """Ask for another model: these bytes alone change, and the length with them."""

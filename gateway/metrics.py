@@ -237,6 +237,8 @@ class GatewayCollector(Collector):
         yield by("tidegate_retries", text, "counter", "reason", lambda b: b.stats.retries)
         text = "Retries that were not made because too many were under way."
         yield one("tidegate_retry_budget_exhausted", text, "counter", lambda b: b.stats.retries_denied)
+        text = "Pods that were put out for a while, by reason."
+        yield by("tidegate_ejections", text, "counter", "reason", lambda b: b.ejections.counts)
         text = "Pods, by state; each is in one."
         yield by("tidegate_endpoints", text, "gauge", "state", _endpoint_states)
 
@@ -288,11 +290,12 @@ class GatewayCollector(Collector):
 
 
 def _by_priority(backend: Backend) -> dict[str, int]:
-    return {str(priority): queued for priority, (queued, _) in backend.breaker.queue.levels().items()}
+    fair = backend.breaker.fair
+    return {} if fair is None else {str(priority): queued for priority, (queued, _) in fair.levels().items()}
 
 
 def _endpoint_states(backend: Backend) -> dict[str, int]:
-    states = {"ready": 0, "draining": 0, "suspect": 0, "not_ready": 0}
+    states = {"ready": 0, "draining": 0, "suspect": 0, "ejected": 0, "not_ready": 0}
     for endpoint in backend.endpoints.values():
         states[_endpoint_state(endpoint)] += 1
     return states
@@ -304,4 +307,6 @@ def _endpoint_state(endpoint: Endpoint) -> str:
         return "draining"
     if not endpoint.ready:
         return "not_ready"
-    return "suspect" if endpoint.suspect else "ready"
+    if endpoint.suspect:
+        return "suspect"
+    return "ejected" if endpoint.barred else "ready"

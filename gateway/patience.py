@@ -14,8 +14,8 @@ from gateway.timers import Stopwatch
 
 if TYPE_CHECKING:
     from gateway.activator import Activator
-    from gateway.backend import Limits
     from gateway.breaker import Breaker, Endpoint, Waiter
+    from gateway.limits import Limits
 
 SOUND = 9
 """Grants from which a pace is known: the eight times between them."""
@@ -118,12 +118,12 @@ class Patience:
         Those in front may give up before their turn: as many as get a slot are let in all the same, so that no pod is ever idle for this.
         """
         breaker = self._breaker
-        ahead = breaker.queue.ahead(waiter) if breaker.available and not self.growing else 0
+        ahead = breaker.ahead(waiter) if breaker.available and not self.growing else 0
         pace = self.pace.per_second(now) if ahead else None
         if pace is None:
             return None
         seconds = min(self.limits.queue_timeout, waiter.due - now)
-        last = breaker.queue.newest_ahead(waiter) if ahead > MARGIN * pace * seconds else None
+        last = breaker.newest_ahead(waiter) if ahead > MARGIN * pace * seconds else None
         if last is None or now - last.since >= 1 / pace:
             return None
         detail = (

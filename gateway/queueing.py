@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from gateway.backend import Backend
     from gateway.breaker import Endpoint
     from gateway.standing import Standing
+    from gateway.steering import Search
     from gateway.terms import BackendRef
 
 
 class Queueing(Bodies):
     """The part of an Exchange that is in a queue."""
 
-    __slots__ = ("_backend", "_ref", "_waiter")
+    __slots__ = ("_backend", "_ref", "_search", "_waiter")
 
     _ref: "BackendRef | None"
     _backend: "Backend | None"
     _waiter: "Waiter | None"
+    _search: "Search | None"
+    """How it found its Backend; None: host and path told everything."""
 
     def granted(self, endpoint: "Endpoint", now: float) -> None:
         """A slot came free while this waited."""
@@ -47,12 +50,19 @@ class Queueing(Bodies):
         """What it is to a queue."""
         return ANYONE if self._ref is None else self._ref.standing
 
+    @property
+    def _key(self) -> int | None:
+        """What the request has in common with others that should meet the same pod."""
+        return None if self._search is None else self._search.key
+
     def _wait(self, backend: "Backend", now: float) -> None:
         if not self._weigh():
             return
         head = self._head
         size = sum(map(len, head.lines)) + len(head.target) + self._held_bytes
-        self._waiter = waiter = Waiter(self, now, standing=self.standing, size=size, due=self._total_due)
+        self._waiter = waiter = Waiter(
+            self, now, (), self._key, standing=self.standing, size=size, due=self._total_due
+        )
         try:
             pushed = backend.wait(waiter, now)
         except GatewayError as error:

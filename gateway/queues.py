@@ -1,9 +1,9 @@
-"""In which order those who wait are served, and who has to give way when there is no room: the disciplines of a Breaker's queue.
+"""In which order those who wait are served where that is not the order in which they came, and who has to give way when there is no room.
 
-Core. `Fifo`: whoever came first. `FairQueue`: strict priorities, higher first; within one the tenants by `turns`; within a tenant the oldest. Both keep
-everybody in the order in which they came, those that were put back in front, so that the first has waited longest. A full FairQueue
-lets a newcomer in for the newest of the lowest priority, never for an equal one but that of a tenant that has more than its share.
-`breaker` has one of these, and counts; who is taken out, and what they are told, is for `backend` to say.
+Core. Strict priorities, higher first; within one the tenants by `turns`; within a tenant the oldest, those that were put back in front. A full
+queue lets a newcomer in for the newest of the lowest priority, never for an equal one but that of a tenant that has more than its share.
+First come, first served needs nothing of this: a `breaker` then has no FairQueue, and serves the first of those that wait. Who is taken out,
+and what they are told, is for `backend` to say.
 """
 
 from bisect import insort
@@ -23,71 +23,6 @@ MOST_TENANTS = 1000
 """Of one priority that have turns of their own; more share one, so that whoever invents tenants gains no more than so many."""
 _OTHERS = b"\0"
 """They. No header field holds a NUL."""
-
-
-class Fifo:
-    """First come, first served; who was put back is in front."""
-
-    discipline: Discipline = "fifo"
-
-    def __init__(self) -> None:
-        self._line: OrderedDict[Waiter, None] = OrderedDict()
-
-    def __iter__(self) -> "Iterator[Waiter]":
-        """All of them, in the order in which they came."""
-        return iter(self._line)
-
-    def add(self, waiter: "Waiter", now: float, *, first: bool) -> None:  # noqa: ARG002  # time matters to the other
-        """Let it wait, behind the others or in front of them."""
-        self._line[waiter] = None
-        if first:
-            self._line.move_to_end(waiter, last=False)
-
-    def remove(self, waiter: "Waiter") -> bool:
-        """Take it out; False when it is not here."""
-        if waiter not in self._line:
-            return False
-        del self._line[waiter]
-        return True
-
-    def best(self, now: float) -> "Waiter":  # noqa: ARG002
-        """Who goes next; there must be somebody."""
-        return next(iter(self._line))
-
-    def serve(self, waiter: "Waiter", now: float) -> None:  # noqa: ARG002
-        """It, the best, goes now."""
-        del self._line[waiter]
-
-    def ahead(self, waiter: "Waiter") -> int:  # noqa: ARG002
-        """How many will be served before a newcomer in any case."""
-        return len(self._line)
-
-    def newest_ahead(self, waiter: "Waiter") -> "Waiter | None":  # noqa: ARG002
-        """The last of those."""
-        return next(reversed(self._line), None)
-
-    def worse(self, priority: int) -> "Iterator[Waiter]":
-        """Those with a lower priority: the lowest first, and of those the newest."""
-        return iter(()) if priority <= 0 else reversed(self._line)
-
-    def gives_way(self, waiter: "Waiter") -> "Iterator[Waiter]":  # noqa: ARG002
-        """Who may be pushed out for a newcomer, in that order."""
-        return iter(())
-
-    # -- slots, for those that count what tenants use
-
-    def begin(self, tenant: bytes, now: float) -> None:
-        """A tenant's request has a slot."""
-
-    def end(self, tenant: bytes, now: float) -> None:
-        """It has it no more."""
-
-    def levels(self) -> Mapping[int, tuple[int, int]]:
-        """Requests that wait and their tenants, by priority; empty where there are none."""
-        return {}
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.discipline} {len(self._line)} waiting>"
 
 
 class Level:
@@ -142,11 +77,10 @@ class Level:
         return next(reversed(greedy))
 
 
-class FairQueue(Fifo):
+class FairQueue:
     """Priorities, and fairness within each."""
 
     def __init__(self, discipline: Discipline) -> None:
-        super().__init__()
         self.discipline = discipline
         self._accounts = Accounts() if discipline == "least_use" else None
         self._levels: dict[int, Level] = {}
@@ -154,7 +88,7 @@ class FairQueue(Fifo):
         """Those with somebody waiting, the highest last."""
 
     def add(self, waiter: "Waiter", now: float, *, first: bool) -> None:
-        super().add(waiter, now, first=first)
+        """Let it wait, behind the others of its tenant or in front of them."""
         priority = waiter.standing.priority
         level = self._levels.get(priority)
         if level is None:
@@ -163,18 +97,17 @@ class FairQueue(Fifo):
             insort(self._priorities, priority)
         level.add(waiter, now, first=first)
 
-    def remove(self, waiter: "Waiter") -> bool:
-        if not super().remove(waiter):
-            return False
+    def remove(self, waiter: "Waiter") -> None:
+        """Take it out, which waits here."""
         self._levels[waiter.standing.priority].remove(waiter)
         self._clear(waiter.standing.priority)
-        return True
 
     def best(self, now: float) -> "Waiter":
+        """Who goes next; there must be somebody."""
         return self._levels[self._priorities[-1]].best(now)
 
     def serve(self, waiter: "Waiter", now: float) -> None:
-        super().serve(waiter, now)
+        """It, the best, goes now."""
         standing = waiter.standing
         if standing.metered:
             # Before the turn is over: what it has used decides when the next one comes.
@@ -183,7 +116,9 @@ class FairQueue(Fifo):
         self._clear(standing.priority)
 
     def ahead(self, waiter: "Waiter") -> int:
-        """Those with a higher priority, and of its own its own tenant's: whoever else is served before it depends on what comes."""
+        """How many will be served before a newcomer in any case: those with a higher priority, and of its own its own tenant's. Whoever else is
+        served before it depends on what comes.
+        """
         priority, tenant = waiter.standing.priority, waiter.standing.tenant
         higher = sum(len(self._levels[other].line) for other in self._priorities if other > priority)
         level = self._levels.get(priority)
@@ -196,10 +131,12 @@ class FairQueue(Fifo):
         return None if own is None else next(reversed(own))
 
     def worse(self, priority: int) -> "Iterator[Waiter]":
+        """Those with a lower priority: the lowest first, and of those the newest."""
         lower = [self._levels[other] for other in self._priorities if other < priority]
         return chain.from_iterable(reversed(level.line) for level in lower)
 
     def gives_way(self, waiter: "Waiter") -> "Iterator[Waiter]":
+        """Who may be pushed out for a newcomer, in that order."""
         priority = waiter.standing.priority
         yield from self.worse(priority)
         level = self._levels.get(priority)
@@ -207,15 +144,20 @@ class FairQueue(Fifo):
         if greedy is not None:
             yield greedy
 
+    # -- slots, where it counts what tenants use
+
     def begin(self, tenant: bytes, now: float) -> None:
+        """A tenant's request has a slot."""
         if self._accounts is not None:
             self._accounts.begin(tenant, now)
 
     def end(self, tenant: bytes, now: float) -> None:
+        """It has it no more."""
         if self._accounts is not None:
             self._accounts.end(tenant, now)
 
     def levels(self) -> Mapping[int, tuple[int, int]]:
+        """Requests that wait and their tenants, by priority; empty where there are none."""
         return {
             priority: (len(self._levels[priority].line), len(self._levels[priority].tenants))
             for priority in reversed(self._priorities)
@@ -226,7 +168,5 @@ class FairQueue(Fifo):
             del self._levels[priority]
             self._priorities.remove(priority)
 
-
-def queue_of(discipline: Discipline) -> Fifo:
-    """A new one."""
-    return Fifo() if discipline == "fifo" else FairQueue(discipline)
+    def __repr__(self) -> str:
+        return f"<FairQueue {self.discipline} {self.levels()}>"

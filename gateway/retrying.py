@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.breaker import Waiter
-from gateway.errors import CONNECT_FAILED, GatewayError
+from gateway.errors import CONNECT_FAILED, UPSTREAM_RESET, GatewayError
 from gateway.queueing import Queueing
 from gateway.retries import Failure, Tries
 
@@ -43,6 +43,8 @@ class Retrying(Queueing):
         elif tries is not None and tries.lost(endpoint, failure, self._head.method):
             if tries.dying:
                 self._gateway.suspect(backend, endpoint)
+            if failure is Failure.RESET:
+                self._note(UPSTREAM_RESET.status)
             self._try_again(failure)
         else:
             if failure.doubtful:
@@ -78,6 +80,12 @@ class Retrying(Queueing):
 
     # -- inside
 
+    def _note(self, status: int) -> None:
+        """Its pod has answered, or failed to, for those who judge pods by that."""
+        backend, endpoint = self._backend, self._endpoint
+        if backend is not None and endpoint is not None and endpoint.record is not None:
+            self._gateway.answered(backend, endpoint, status)
+
     def _tried(self) -> Tries | None:
         """The failed tries, to note one more; None when no other may follow: nobody listens, or what was sent is not kept."""
         ref = self._ref
@@ -93,7 +101,7 @@ class Retrying(Queueing):
         assert endpoint is not None  # noqa: S101
         assert tries is not None  # noqa: S101
         now = self._gateway.now()
-        waiter = Waiter(self, now, tries.failed, standing=self.standing, size=self._held_bytes)
+        waiter = Waiter(self, now, tries.failed, self._key, standing=self.standing, size=self._held_bytes)
         try:
             granted = backend.again(waiter, endpoint, now)
         except GatewayError as error:

@@ -232,12 +232,15 @@ def backend_view(backend: Backend, wanted: int | None, now: float) -> dict[str, 
                 "draining": endpoint.draining,
                 "suspect": endpoint.suspect,
                 "refusal": endpoint.refusal,
+                "out": dict(endpoint.out),
                 "in_flight": endpoint.in_flight,
             }
             for endpoint in backend.endpoints.values()
         ],
         "in_flight": backend.in_flight,
         "queued": backend.breaker.queued,
+        "pick": backend.limits.picking.policy,
+        "panicking": backend.ejections.panicking,
         "limit": backend.limits.concurrency,
         "queue_depth": backend.limits.depth,
         "queue": _queue(backend, now),
@@ -252,14 +255,15 @@ def _queue(backend: Backend, now: float) -> dict[str, Any]:
     """Who waits, in what order; `per_second` is how many get a slot, while that is known."""
     breaker = backend.breaker
     pace = backend.patience.pace.per_second(now) if breaker.queued else None
-    levels = breaker.queue.levels().items()
+    levels = {} if breaker.fair is None else breaker.fair.levels()
     return {
-        "discipline": breaker.queue.discipline,
+        "discipline": breaker.discipline,
         "bytes": breaker.bytes,
         "bytes_limit": breaker.bytes_limit,
         "per_second": pace and round(pace, 3),
         "priorities": {
-            str(priority): {"queued": queued, "tenants": tenants} for priority, (queued, tenants) in levels
+            str(priority): {"queued": queued, "tenants": tenants}
+            for priority, (queued, tenants) in levels.items()
         },
     }
 

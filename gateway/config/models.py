@@ -3,7 +3,7 @@
 Frozen and validated; unknown keys are refused. Durations are float seconds once read. What concerns several sections at
 once (unknown Backends, two Routes on one path) is in `checks`; what concerns one is a field validator here, placed on the
 later field, so that it speaks up even when other fields are wrong too.
-`target` holds that section, `routes` a Route, `scale` the scaling one, `timeouts` and `retries` those, `clients` those on clients, `units` and `addresses` the types of single values,
+`target` holds that section, `routes` a Route, `scale` the scaling one, `picking` and `ejection` what concerns single pods, `timeouts` and `retries` those, `clients` those on clients, `units` and `addresses` the types of single values,
 `load` makes a Config of a file.
 """
 
@@ -14,7 +14,9 @@ from pydantic import Field, Strict, ValidationInfo, field_validator
 
 from gateway.config.addresses import ListenAddress
 from gateway.config.clients import ForwardedConfig, LimitsConfig
+from gateway.config.ejection import EjectionConfig, HealthConfig
 from gateway.config.metrics import PrometheusConfig
+from gateway.config.picking import PickConfig
 from gateway.config.problems import KeyPath, fault, faults
 from gateway.config.queues import Queue
 from gateway.config.retries import Retries, RetryOverrides
@@ -83,6 +85,12 @@ class BackendConfig(Section):
     target: Target
     concurrency: Count = 0
     """Requests open to a pod at once; 0: no limit."""
+    pick: PickConfig = shared(PickConfig.model_construct())
+    """Which pod takes the next request: least_requests, round_robin, first_available, or `{consistent_hash: {…}}`."""
+    slow_start: Duration = 0.0
+    """How long a new pod's share rises from a tenth to a whole one; 0s: it gets a whole one at once."""
+    ejection: EjectionConfig | None = None
+    health: HealthConfig | None = None
     queue: Queue = shared(Queue())
     activation: Activation = shared(Activation())
     cancel: Literal["abort", "hold"] = "abort"
@@ -90,6 +98,23 @@ class BackendConfig(Section):
     timeouts: TimeoutOverrides = shared(TimeoutOverrides())
     retries: RetryOverrides = shared(RetryOverrides())
     scale: ScaleConfig = shared(ScaleConfig())
+
+    @field_validator("pick")
+    @classmethod
+    def _pick_fits(cls, pick: PickConfig, info: ValidationInfo) -> PickConfig:
+        if pick.policy == "first_available" and info.data.get("concurrency") == 0:
+            raise fault(
+                "first_available needs `concurrency`: without a limit the first pod would get everything"
+            )
+        return pick
+
+    @field_validator("slow_start")
+    @classmethod
+    def _slow_start_fits(cls, seconds: float, info: ValidationInfo) -> float:
+        policy = info.data["pick"].policy if "pick" in info.data else "round_robin"
+        if seconds and policy not in {"least_requests", "round_robin"}:
+            raise fault(f"is for `pick: least_requests` and `round_robin`; {policy} does not go by shares")
+        return seconds
 
     @field_validator("scale")
     @classmethod

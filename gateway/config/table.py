@@ -10,6 +10,9 @@ from gateway.config.queues import ranking
 from gateway.config.retries import Retries
 from gateway.config.routes import RouteConfig, RuleConfig
 from gateway.config.timeouts import Timeouts as DefaultTimeouts
+from gateway.limits import PANIC, Limits
+from gateway.picking import Picking
+from gateway.queues import Discipline
 from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable
 from gateway.splits import Split
@@ -65,7 +68,8 @@ def _steering(
     ranking: Ranking | None,
 ) -> Steering | None:
     """What the Route does beyond its split; None: nothing."""
-    if not (route.rules or route.tags or route.sticky or route.aliases or ranking):
+    hashed = any(ref.affinity is not None for ref in refs.values())
+    if not (route.rules or route.tags or route.sticky or route.aliases or hashed or ranking):
         return None
     sticky = None
     if route.sticky is not None:
@@ -97,6 +101,7 @@ def _keyed(
 
 
 def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> BackendRef:
+    hashes = config.backends[name].pick.consistent_hash
     return BackendRef(
         backend,
         route.name,
@@ -106,6 +111,29 @@ def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> Bac
         expose_backend=route.expose_backend,
         half_close=route.half_close,
         standing=_standing(route.priority.default),
+        affinity=None if hashes is None else hashes.affinity(route.look),
+    )
+
+
+def limits_of(config: BackendConfig, discipline: Discipline) -> Limits:
+    """What a Backend allows, and how it picks."""
+    hashes, ejection = config.pick.consistent_hash, config.ejection
+    return Limits(
+        concurrency=config.concurrency,
+        depth=config.queue.depth,
+        queue_timeout=config.queue.timeout,
+        activation_timeout=config.activation_timeout,
+        hold=config.cancel == "hold",
+        paused=config.scale.pause,
+        bytes=config.queue.bytes,
+        discipline=discipline,
+        picking=Picking(
+            config.pick.policy, hashes.bound if hashes is not None else 0.0, warm=config.slow_start > 0
+        ),
+        slow_start=config.slow_start,
+        ejection=None if ejection is None else ejection.policy,
+        panic=PANIC if ejection is None else ejection.panic_threshold,
+        checked=config.health is not None,
     )
 
 

@@ -162,7 +162,7 @@ async def test_retries_are_counted_by_reason() -> None:
 
 
 async def test_each_endpoint_is_in_one_state() -> None:
-    """Draining before all, then not ready, then suspect; states that no pod is in are 0, not absent."""
+    """Draining before all, then not ready, then suspect, then out for another cause; states that no pod is in are 0, not absent."""
     world = World()
     backend = world.backend()
     infos = [
@@ -172,17 +172,21 @@ async def test_each_endpoint_is_in_one_state() -> None:
         EndpointInfo("d", "h", 4, ready=False, draining=True),
         EndpointInfo("e", "h", 5, ready=True, draining=True),
         EndpointInfo("f", "h", 6, ready=False),
+        EndpointInfo("g", "h", 7, ready=True),
     ]
     backend.update(Endpoints(tuple(infos)), 0.0)
     for uid in ("c", "e", "f"):
         backend.suspect(backend.endpoints[uid], 0.0, suspect=True)
+    backend.ejections.failed_checks(backend.endpoints["g"], "failed")
     states = {
         state: await world.value("tidegate_endpoints", backend="iris-v1", state=state) for state in _STATES
     }
-    assert states == {"ready": 2, "draining": 2, "suspect": 1, "not_ready": 1}
+    assert states == {"ready": 2, "draining": 2, "suspect": 1, "ejected": 1, "not_ready": 1}
+    assert await world.value("tidegate_ejections_total", backend="iris-v1", reason="connect") == 3
+    assert await world.value("tidegate_ejections_total", backend="iris-v1", reason="health") == 1
 
 
-_STATES = ("ready", "draining", "suspect", "not_ready")
+_STATES = ("ready", "draining", "suspect", "ejected", "not_ready")
 
 
 async def test_the_gateway_tells_of_itself() -> None:
@@ -212,6 +216,7 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
     assert {name: family.type for name, family in families.items()} == {
         "tidegate_requests": "counter",
         "tidegate_early_ends": "counter",
+        "tidegate_ejections": "counter",
         "tidegate_request_duration_seconds": "histogram",
         "tidegate_response_start_seconds": "histogram",
         "tidegate_inflight_requests": "gauge",

@@ -50,7 +50,7 @@ def test_a_header_decides_who_is_next() -> None:
     """The higher priority, though it came later."""
     made = world()
     first, low, high = ask(made), ask(made, x_priority=1), ask(made, x_priority=2)
-    assert made.backend.breaker.queue.levels() == {2: (1, 1), 1: (1, 1)}
+    assert made.backend.breaker.fair.levels() == {2: (1, 1), 1: (1, 1)}
     for client in (first, high, low):
         made.link.say(OK)
         assert client.answer(b"POST").status == 200
@@ -83,7 +83,7 @@ def test_slot_time_is_put_on_the_tenants_account() -> None:
     made = world(discipline="least_use")
     ask(made, x_tenant="a")
     left = ask(made, x_tenant="b")
-    accounts = made.backend.breaker.queue._accounts  # type: ignore[attr-defined]
+    accounts = made.backend.breaker.fair._accounts
     made.advance(2.0)
     assert accounts.used(b"a", made.loop.now) == pytest.approx(2.0, rel=0.05)
     made.link.say(OK)
@@ -102,7 +102,7 @@ def test_a_plain_routes_requests_have_its_priority() -> None:
     made.gateway.table = RouteTable((Route("batch", Split({"iris": ref}, {"iris": 1})),))
     for _ in range(2):
         ask(made)
-    assert made.backend.breaker.queue.levels() == {-3: (1, 1)}
+    assert made.backend.breaker.fair.levels() == {-3: (1, 1)}
 
 
 def test_a_full_queue_lets_a_higher_priority_in() -> None:

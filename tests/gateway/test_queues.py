@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.breaker import Waiter
-from gateway.queues import MOST_TENANTS, Discipline, FairQueue, Fifo, queue_of
+from gateway.breaker import Breaker, Waiter
+from gateway.queues import MOST_TENANTS, Discipline, FairQueue
 from gateway.standing import Standing
 
 FAIR: list[Discipline] = ["round_robin", "least_use"]
@@ -15,14 +15,14 @@ def waiter(name: str = "w", priority: int = 0, tenant: str = "", *, metered: boo
     return Waiter(name, 0.0, standing=Standing(priority, tenant.encode(), metered))
 
 
-def fill(queue: Fifo, *waiters: Waiter) -> None:
+def fill(queue: FairQueue, *waiters: Waiter) -> None:
     for each in waiters:
         queue.add(each, 0.0, first=False)
 
 
-def served(queue: Fifo, most: int = 1000) -> list[str]:
+def served(queue: FairQueue, most: int = 1000) -> list[str]:
     names = []
-    while len(names) < most and list(queue):
+    while len(names) < most and queue.levels():
         best = queue.best(0.0)
         queue.serve(best, 0.0)
         names.append(best.request)
@@ -32,7 +32,7 @@ def served(queue: Fifo, most: int = 1000) -> list[str]:
 @pytest.mark.parametrize("discipline", FAIR)
 def test_a_higher_priority_goes_first(discipline: Discipline) -> None:
     """Whoever came before, and whoever's turn it is."""
-    queue = queue_of(discipline)
+    queue = FairQueue(discipline)
     fill(
         queue,
         waiter("low", -1, "a"),
@@ -47,7 +47,7 @@ def test_a_higher_priority_goes_first(discipline: Discipline) -> None:
 @pytest.mark.parametrize("discipline", FAIR)
 def test_one_request_does_not_wait_behind_another_tenants_hundred(discipline: Discipline) -> None:
     """It is the second to be served at the latest."""
-    queue = queue_of(discipline)
+    queue = FairQueue(discipline)
     fill(queue, *(waiter("many", 0, "a") for _ in range(100)), waiter("one", 0, "b"))
     assert "one" in served(queue, 2)
 
@@ -55,7 +55,7 @@ def test_one_request_does_not_wait_behind_another_tenants_hundred(discipline: Di
 @pytest.mark.parametrize("discipline", FAIR)
 def test_without_tenants_it_is_first_come_first_served(discipline: Discipline) -> None:
     """Those who name none are one tenant."""
-    queue = queue_of(discipline)
+    queue = FairQueue(discipline)
     fill(queue, *(waiter(str(number)) for number in range(5)))
     assert served(queue) == ["0", "1", "2", "3", "4"]
 
@@ -63,7 +63,7 @@ def test_without_tenants_it_is_first_come_first_served(discipline: Discipline) -
 @pytest.mark.parametrize("discipline", FAIR)
 def test_who_was_put_back_is_in_front_of_its_tenant(discipline: Discipline) -> None:
     """And its tenant, if it had nobody else waiting, has its turn again."""
-    queue = queue_of(discipline)
+    queue = FairQueue(discipline)
     fill(queue, waiter("a1", 0, "a"), waiter("b1", 0, "b"), waiter("b2", 0, "b"))
     queue.add(waiter("b0", 0, "b"), 0.0, first=True)
     queue.add(waiter("c0", 0, "c"), 0.0, first=True)
@@ -74,23 +74,26 @@ def test_who_was_put_back_is_in_front_of_its_tenant(discipline: Discipline) -> N
 def test_no_tenant_has_two_turns_while_another_waits_for_one(tenants: list[str], data: st.DataObject) -> None:
     """Round robin, while others come: nobody starves within a priority."""
     queue = FairQueue("round_robin")
+    waiting: list[Waiter] = []
     passed: dict[bytes, dict[bytes, int]] = {}
-    while tenants or list(queue):
-        if tenants and (not list(queue) or data.draw(st.booleans())):
-            queue.add(waiter("w", 0, tenants.pop()), 0.0, first=False)
+    while tenants or waiting:
+        if tenants and (not waiting or data.draw(st.booleans())):
+            waiting.append(waiter("w", 0, tenants.pop()))
+            queue.add(waiting[-1], 0.0, first=False)
             continue
         best = queue.best(0.0)
         queue.serve(best, 0.0)
+        waiting.remove(best)
         mine = best.standing.tenant
         passed.pop(mine, None)
-        for other in {each.standing.tenant for each in queue} - {mine}:
+        for other in {each.standing.tenant for each in waiting} - {mine}:
             counts = passed.setdefault(other, {})
             counts[mine] = counts.get(mine, 0) + 1
             assert counts[mine] == 1
         passed = {
             tenant: counts
             for tenant, counts in passed.items()
-            if tenant in {e.standing.tenant for e in queue}
+            if tenant in {e.standing.tenant for e in waiting}
         }
 
 
@@ -121,12 +124,12 @@ def test_tenants_beyond_the_bound_share_their_turns() -> None:
 
 
 class TestGivingWay:
-    def pushed(self, queue: Fifo, newcomer: Waiter) -> list[str]:
+    def pushed(self, queue: FairQueue, newcomer: Waiter) -> list[str]:
         return [each.request for each in queue.gives_way(newcomer)]
 
     def test_the_newest_of_the_lowest_priority_goes_first(self) -> None:
         """Then the older ones, then the next priority; never an equal one."""
-        queue = queue_of("round_robin")
+        queue = FairQueue("round_robin")
         fill(queue, waiter("a", 0), waiter("b", -5), waiter("c", -5), waiter("d", 3))
         assert self.pushed(queue, waiter("new", 3)) == ["c", "b", "a"]
         assert self.pushed(queue, waiter("new", 0)) == ["c", "b"]
@@ -134,7 +137,7 @@ class TestGivingWay:
 
     def test_a_tenant_with_more_than_its_share_gives_way_to_one_with_less(self) -> None:
         """Else a flood of one would fill the queue, and fairness would mean nothing to those who are refused."""
-        queue = queue_of("round_robin")
+        queue = FairQueue("round_robin")
         fill(queue, *(waiter(f"a{number}", 0, "a") for number in range(5)))
         assert self.pushed(queue, waiter("new", 0, "b")) == ["a4"]
         assert self.pushed(queue, waiter("new", 0, "a")) == []
@@ -145,27 +148,24 @@ class TestGivingWay:
 
     def test_in_a_plain_line_nobody_gives_way(self) -> None:
         """All are equal there; to the gateway's memory they count as priority 0."""
-        queue = queue_of("fifo")
-        fill(queue, waiter("a"), waiter("b"))
-        assert self.pushed(queue, waiter("new")) == []
-        assert [each.request for each in queue.worse(1)] == ["b", "a"]
-        assert list(queue.worse(0)) == []
+        breaker: Breaker = Breaker(1, 2)
+        for each in (waiter("a", 0, "x"), waiter("b", -1, "x")):
+            breaker.enqueue(each, 0.0)
+        assert breaker.room_for(waiter("new", 5, "y"), 1, 0) is None
+        assert [each.request for each in breaker.worse(1)] == ["b", "a"]
+        assert list(breaker.worse(0)) == []
 
 
 def test_it_counts_who_is_served_before_a_newcomer_in_any_case() -> None:
     """Higher priorities, and the newcomer's own tenant."""
-    queue = queue_of("round_robin")
+    queue = FairQueue("round_robin")
     fill(queue, waiter("a", 1), waiter("b", 0, "x"), waiter("c", 0, "y"), waiter("d", -1, "x"))
     counts = [queue.ahead(waiter("new", priority, "x")) for priority in (2, 1, 0, -1, -2)]
     assert counts == [0, 0, 2, 4, 4]
-    plain = queue_of("fifo")
-    fill(plain, waiter(), waiter())
-    assert plain.ahead(waiter()) == 2
 
 
 def test_it_tells_its_state() -> None:
     """In one line."""
-    queue = queue_of("least_use")
+    queue = FairQueue("least_use")
     fill(queue, waiter())
-    assert repr(queue) == "<FairQueue least_use 1 waiting>"
-    assert repr(queue_of("fifo")) == "<Fifo fifo 0 waiting>"
+    assert repr(queue) == "<FairQueue least_use {0: (1, 1)}>"

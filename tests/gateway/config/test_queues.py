@@ -5,9 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.backend import Backend, Limits
-from gateway.config import Config, ConfigError, build_table
+from gateway.config import Config, ConfigError, build_table, limits_of
 from gateway.routing import Route
-from gateway.server import limits_of
 from gateway.standing import ANYONE, Ranking, Standing
 from gateway.terms import BackendRef
 
