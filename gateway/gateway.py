@@ -61,6 +61,8 @@ class Gateway:
         """Clients are told the details of what went wrong behind us."""
         self.unrouted = Traffic("", "")
         """Requests that met no Route."""
+        self.routed: dict[str, Traffic] = {}
+        """Requests that a Route answered by itself, by its name."""
         self.forwarding = ForwardedPolicy()
         self.admission = Admission()
         self.buffered = Buffered()
@@ -82,6 +84,13 @@ class Gateway:
         """Unique per gateway process, which the first half names."""
         self._ids += 1
         return b"%b%08x" % (self._id_prefix, self._ids)
+
+    def traffic_of(self, route: str) -> Traffic:
+        """The counts of a Route that answers by itself; they outlive the table."""
+        traffic = self.routed.get(route)
+        if traffic is None:
+            traffic = self.routed[route] = Traffic(route, "")
+        return traffic
 
     def draw(self) -> bytes:
         """Chance, for a cookie's value."""

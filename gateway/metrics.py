@@ -149,6 +149,8 @@ class Sources:
     backends: Mapping[str, Backend]
     unrouted: Traffic
     """Requests that met no Route."""
+    routed: Mapping[str, Traffic]
+    """Those that a Route answered by itself."""
     connections: Callable[[], int]
     """Client connections open."""
     refused: Mapping[str, int]
@@ -272,6 +274,7 @@ class GatewayCollector(Collector):
 
     def _traffic(self) -> Iterator[Traffic]:
         yield self._sources.unrouted
+        yield from list(self._sources.routed.values())
         for backend in self._each_backend():
             yield from list(backend.traffic.values())
 

@@ -382,6 +382,7 @@ class Server:
         sources = Sources(
             backends=self.gateway.backends,
             unrouted=self.gateway.unrouted,
+            routed=self.gateway.routed,
             connections=lambda: len(self.gateway.clients),
             refused=self.gateway.admission.refused,
             buffered=lambda: self.gateway.buffered.held,

@@ -206,6 +206,8 @@ def _beyond(route: Route[Any]) -> dict[str, Any]:
             "tags": {tag.decode("latin-1"): ref.backend.name for tag, ref in steering.tags.items()},
             "sticky": None if steering.sticky is None else str(steering.sticky),
             "aliases": dict(steering.aliases),
+            "answer": None if steering.answer is None else str(steering.answer),
+            "rewriting": None if steering.rewriting is None else steering.rewriting.told,
         }
     return {key: value for key, value in told.items() if value}
 

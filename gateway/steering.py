@@ -9,8 +9,10 @@ and goes on once the body was looked into. `config.table` builds a Steering per 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from gateway.answers import Fixed, Redirect
 from gateway.asked import Asked, Unknown
 from gateway.conditions import Conditions, Look
+from gateway.rewriting import Edits, Rewriting
 from gateway.routing import Candidates, Route
 from gateway.splits import Split
 from gateway.standing import Ranking, Standing
@@ -46,6 +48,10 @@ class Steering:
     ranking: Ranking | None = None
     """How its header tells what a request is to a queue; None: it does not."""
 
+    answer: Fixed | Redirect | None = None
+    """Given by the Route itself: it has no split."""
+    rewriting: Rewriting | None = None
+
     def continue_from(self, previous: "Steering") -> None:
         """Rules that ask for the same go on with the turns of those before them."""
         known = {rule.conditions: rule.split for rule in previous.rules}
@@ -57,7 +63,7 @@ class Steering:
 class Search:
     """One request on its way to a Backend, where a look at host and path is not enough."""
 
-    __slots__ = ("_draw", "_found", "_ref", "asked", "cookie", "key", "route", "standing")
+    __slots__ = ("_draw", "_found", "_ref", "asked", "cookie", "key", "response", "route", "standing")
 
     def __init__(
         self, found: Route[BackendRef] | Candidates[BackendRef], asked: Asked, draw: Callable[[], bytes]
@@ -72,15 +78,17 @@ class Search:
         """What its header says that it is to a queue, once its Backend is known."""
         self.key: int | None = None
         """What the request has in common with others that should meet the same pod of its Backend."""
+        self.response: Edits | None = None
+        """What its Route writes of a pod's answer."""
         self._ref: BackendRef | None = None
         """Chosen; what is still to be done is for the sake of the key."""
         self._found = found
         self._draw = draw
 
-    def advance(self) -> BackendRef | Look | None:
-        """The Backend, or what has to be done first; None: no Route takes the request. After a Backend nothing more may be asked."""
+    def advance(self) -> BackendRef | Look | Fixed | Redirect | None:
+        """The Backend, or what has to be done first, or the answer; None: no Route takes the request. After a Backend nothing more may be asked."""
         ref = self._place() if self._ref is None else self._ref
-        if ref is None or isinstance(ref, Look):
+        if not isinstance(ref, BackendRef):
             return ref
         self._ref = ref
         key = None if ref.affinity is None else ref.affinity.key(self.asked)
@@ -93,7 +101,7 @@ class Search:
         """Where it may go, by the turns of the Routes that may take it."""
         return self._found.upcoming() if self._ref is None else [self._ref]
 
-    def _place(self) -> BackendRef | Look | None:
+    def _place(self) -> BackendRef | Look | Fixed | Redirect | None:
         route = self._route()
         if route is None or isinstance(route, Look):
             return route
@@ -101,6 +109,8 @@ class Search:
         steering = route.steering
         if steering is None:
             return route.choose()
+        if steering.answer is not None:
+            return steering.answer
         if steering.aliases and isinstance(self.asked.model, Unknown):
             return steering.look
         return self._choose(route.split, steering)

@@ -165,7 +165,7 @@ def warnings(document: Document) -> Iterator[Fault]:
         if name not in used:
             yield Fault(("backends", name), "no route uses this backend")
     for i, route in enumerate(document.routes):
-        own: list[tuple[KeyPath, dict[str, int]]] = [(("split",), route.split)]
+        own: list[tuple[KeyPath, dict[str, int]]] = [(("split",), route.split)] if route.split else []
         own += [(("rules", j, "split"), rule.split) for j, rule in enumerate(route.rules)]
         for path, split in own:
             if reduce_weights(split.values())[1]:

@@ -38,6 +38,7 @@ class Admin:
         sources = Sources(
             self.backends,
             Traffic("", ""),
+            {},
             lambda: 3,
             {},
             lambda: 0,

@@ -23,6 +23,7 @@ class World:
     def __init__(self) -> None:
         self.backends: dict[str, Backend] = {}
         self.unrouted = Traffic("", "")
+        self.routed: dict[str, Traffic] = {}
         self.reloads = Reloads()
         self.reloads.took_over(1_700_000_000.0)
         self.lag = Histogram((0.001, 0.01))
@@ -34,6 +35,7 @@ class World:
         sources = Sources(
             self.backends,
             self.unrouted,
+            self.routed,
             lambda: self.connections,
             self.refused,
             lambda: self.buffered,

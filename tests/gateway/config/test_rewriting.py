@@ -1,0 +1,110 @@
+"""From `rewrite`, `request_headers`, `response_headers`, `redirect` and `respond` to what the gateway does."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.answers import Fixed, Redirect
+from gateway.asked import Asked
+from gateway.backend import Backend, Limits
+from gateway.config import Config, build_table
+from gateway.http1 import RequestHead
+from gateway.rewriting import Edits, Move, Rewriting
+from gateway.routing import Route
+from gateway.steering import Search, Steering
+from gateway.terms import BackendRef
+
+Loaded = Callable[[str], Config]
+Refused = Callable[[str], list[str]]
+
+
+def built(config: Config) -> Route[BackendRef]:
+    backends = {name: Backend(name, Limits(), 0.0) for name in config.backends}
+    return build_table(config, backends).routes["r"]
+
+
+def steering(config: Config) -> Steering:
+    made = built(config).steering
+    assert made is not None
+    return made
+
+
+def route(text: str) -> str:
+    return f"routes: [{{name: r, {text}}}]"
+
+
+def test_what_is_rewritten_is_compiled(loaded: Loaded) -> None:
+    """Names in lower case, and the Route's own paths."""
+    text = (
+        "split: {a: 1}, paths: [/v1, {exact: /x}], rewrite: {prefix: /v2, host: 'h:1'}, "
+        "request_headers: {set: {X-A: '1'}, remove: [X-B]}, response_headers: {add: {x-c: ''}}"
+    )
+    assert steering(loaded(route(text))).rewriting == Rewriting(
+        Move((b"/v1",), frozenset((b"/x",)), b"/v2"),
+        b"h:1",
+        Edits({b"x-a": b"1"}, {}, frozenset((b"x-b",))),
+        Edits({}, {b"x-c": b""}),
+    )
+
+
+def test_nothing_to_write_is_nothing_to_pay(loaded: Loaded) -> None:
+    """Empty sections are none."""
+    assert built(loaded(route("split: {a: 1}, request_headers: {set: {}}"))).steering is None
+
+
+def test_a_route_that_answers_has_no_turn_to_give(loaded: Loaded) -> None:
+    """A Search comes to its answer."""
+    for text, expected in (
+        ("redirect: {scheme: https, status: 301}", Redirect(301, b"https")),
+        ("respond: {status: 204}", Fixed(204)),
+        (
+            "respond: {body: hé, headers: {x-a: b}}",
+            Fixed(200, (b"content-type: text/plain; charset=utf-8\r\n", b"x-a: b\r\n"), "hé".encode()),
+        ),
+        (
+            "respond: {body: '{}', headers: {content-type: application/json}}",
+            Fixed(200, (b"content-type: application/json\r\n",), b"{}"),
+        ),
+    ):
+        made = built(loaded(route(text)))
+        assert made.upcoming() == []
+        search = Search(made, Asked(RequestHead(b"GET", b"/"), lambda _: ""), lambda: b"")
+        assert search.advance() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "why"),
+    [
+        ("split: {a: 1}, redirect: {scheme: https}", "", "must have one of split, redirect or respond, got split and redirect"),
+        ("redirect: {status: 301}", ".redirect", "must have a `scheme`, a `host` or a `prefix`: it would lead to itself"),
+        ("redirect: {host: 'http://a'}", ".redirect.host", "must be a host such as"),
+        ("redirect: {prefix: a}", ".redirect.prefix", "'a' must begin with `/`"),
+        ("redirect: {scheme: https}, retries: {}", ".retries", "is about requests that go to pods, and `redirect` sends none there"),
+        ("paths: [{regex: /v.}], redirect: {prefix: /a}", ".redirect.prefix", "cannot replace what matches regex /v."),
+        ("split: {a: 1}, paths: [{regex: /v.}], rewrite: {prefix: /a}", ".rewrite.prefix", "cannot replace what matches regex /v."),
+        ("split: {a: 1}, rewrite: {}", ".rewrite", "must have a `prefix` or a `host`"),
+        ("split: {a: 1}, request_headers: {set: {host: a}}", ".request_headers.set.host", "is what `rewrite.host` is for"),
+        ("split: {a: 1}, request_headers: {remove: [via]}", ".request_headers.remove[0]", "is what `forwarded.via` is for"),
+        ("split: {a: 1}, request_headers: {add: {x-forwarded-for: a}}", ".request_headers.add.x-forwarded-for", "nobody else writes it"),
+        ("split: {a: 1}, request_headers: {set: {Transfer-Encoding: a}}", ".request_headers.set.Transfer-Encoding", "nobody else writes it"),
+        ("split: {a: 1}, response_headers: {remove: [content-length]}", ".response_headers.remove[0]", "nobody else writes it"),
+        ("split: {a: 1}, response_headers: {set: {x_tidegate_a: b}}", ".response_headers.set.x_tidegate_a", "nobody else writes it"),
+        ("split: {a: 1}, response_headers: {set: {x-a: 1}}", ".response_headers.set.x-a", 'must be text, got 1: quote it, "1"'),
+        ('split: {a: 1}, response_headers: {set: {x-a: "1\\r\\nx: y"}}', ".response_headers.set.x-a", "must be of printable ASCII characters"),
+        ("split: {a: 1}, response_headers: {set: {x-a: ' a'}}", ".response_headers.set.x-a", "must not begin or end with spaces"),
+        ("split: {a: 1}, response_headers: {set: {x-a: b}, add: {X-A: c}}", ".response_headers", "'x-a' stands here twice"),
+        ("respond: {status: 304, body: a}", ".respond.body", "must be left out: an answer with status 304 has none"),
+        ("respond: {status: 101}", ".respond.status", "must be at least 200"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_written_is_refused(refused: Refused, text: str, where: str, why: str) -> None:
+    """With the place and the reason."""
+    (line,) = refused(route(text))
+    assert f"routes[0]{where}: " in line
+    assert why in line
+
+
+def test_a_body_that_should_be_a_file_is_refused(refused: Refused) -> None:
+    """It would stand in memory, in every gateway."""
+    (line,) = refused(route(f"respond: {{body: {'a' * 65537}}}"))
+    assert line.endswith("routes[0].respond.body: must have 64KiB at most, got 65537 bytes")
