@@ -192,6 +192,8 @@ class Exchange(Answering):
         status = self._status if self._responded else reason.status
         if reason in AGAINST_PODS:
             self._note(reason.status)
+        if self._search is not None and self._falls_back(error):
+            return
         self._finish(status, reason, now)
         self._gateway.report(error, self._traffic.backend, self._head.request_id or b"")
         if client is not None and self._responded:
@@ -207,6 +209,8 @@ class Exchange(Answering):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and waiter.cold:
             self._cold = now - self._begun
+        if self._search is not None:
+            self._due = inf
         self._bind(endpoint, now)
         if self._tries is not None:
             self._mind_client()

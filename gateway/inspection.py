@@ -14,10 +14,10 @@ from gateway.asked import Asked
 from gateway.bodies import HELD_MOST
 from gateway.conditions import Look
 from gateway.errors import BAD_BODY, BODY_ENCODED, BODY_TOO_LARGE, NO_ROUTE, GatewayError
+from gateway.fallingback import FallingBack
 from gateway.http1 import ResponseHead
 from gateway.jsonscan import PROMPT_MEMBERS, NotJsonError, Scan
 from gateway.modelnames import MEMBER, in_target, put_into_body, put_into_target
-from gateway.retrying import Retrying
 from gateway.steering import Search
 from gateway.terms import BackendRef
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _WANTED = PROMPT_MEMBERS | {MEMBER}
 
 
-class Inspecting(Retrying):
+class Inspecting(FallingBack):
     """The part of an Exchange before its Backend is known. `Exchange` fills the attributes, as everywhere."""
 
     __slots__ = ("_begun", "_look", "_trailers")
@@ -39,10 +39,6 @@ class Inspecting(Retrying):
     _look: int
     """How large a body that is being gathered may be; 0: none is."""
     _trailers: list[bytes]
-
-    def _set_out(self, ref: BackendRef, size: int, now: float) -> None:
-        """On to a pod, `size` bytes of the body being there. Its clocks begin now, not with the head: gathering a body is no waiting for a slot."""
-        raise NotImplementedError
 
     def _answer(self, answer: "Fixed | Redirect") -> None:
         """Its Route needs no pod."""
@@ -69,7 +65,7 @@ class Inspecting(Retrying):
             alias = search.alias_for
             if alias is not None:
                 self._rename(search.asked, alias)
-            self._rewrite(search)
+            self._prepare(search)
             return step
         else:
             self._answer(step)
@@ -86,10 +82,17 @@ class Inspecting(Retrying):
         if steering is not None and steering.ranking is not None and self._client is not None:
             search.standing = steering.ranking.standing(search.asked, trusted=self._client.origin.trusted)
 
-    def _rewrite(self, search: Search) -> None:
+    def _prepare(self, search: Search) -> None:
+        """What its Route does with the request on its way, and with whoever waits."""
+        head = self._head
         steering = search.route.steering if search.route is not None else None
-        if steering is not None and steering.rewriting is not None:
-            steering.rewriting.apply(self._head)
+        if steering is None:
+            return
+        search.fallback = steering.fallback
+        if steering.placeholder is not None and steering.placeholder.suits(head):
+            search.placeholder = steering.placeholder
+        if steering.rewriting is not None:
+            steering.rewriting.apply(head)
             search.response = steering.rewriting.response
 
     # -- the body

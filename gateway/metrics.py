@@ -241,6 +241,8 @@ class GatewayCollector(Collector):
         yield one("tidegate_retry_budget_exhausted", text, "counter", lambda b: b.stats.retries_denied)
         text = "Pods that were put out for a while, by reason."
         yield by("tidegate_ejections", text, "counter", "reason", lambda b: b.ejections.counts)
+        text = "Requests that a backend could not serve and that went to another one, by route."
+        yield by("tidegate_fallbacks", text, "counter", "route", lambda b: b.stats.fallbacks)
         text = "Pods, by state; each is in one."
         yield by("tidegate_endpoints", text, "gauge", "state", _endpoint_states)
 

@@ -132,6 +132,10 @@ class Patience:
         )
         return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
 
+    def starved(self, waiter: "Waiter", now: float) -> float:
+        """Seconds of its wait in which no pod was available."""
+        return self._starved.read(now) - waiter.starved_at
+
     def overdue(self, waiter: "Waiter", now: float) -> GatewayError | None:
         """Why it has waited long enough; None while it has not."""
         limits, waited = self.limits, now - waiter.since
@@ -140,7 +144,7 @@ class Patience:
             return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
         if waiter.avoid and not self._breaker.available and waited >= limits.queue_timeout:
             return self._unconnected(waiter, waited)
-        if self._starved.read(now) - waiter.starved_at < limits.activation_timeout:
+        if self.starved(waiter, now) < limits.activation_timeout:
             return None
         if waiter.avoid:
             return self._unconnected(waiter, waited)

@@ -8,8 +8,9 @@ and goes on once the body was looked into. `config.table` builds a Steering per 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
-from gateway.answers import Fixed, Redirect
+from gateway.answers import Fixed, Placeholder, Redirect
 from gateway.asked import Asked, Unknown
 from gateway.conditions import Conditions, Look
 from gateway.rewriting import Edits, Rewriting
@@ -17,7 +18,7 @@ from gateway.routing import Candidates, Route
 from gateway.splits import Split
 from gateway.standing import Ranking, Standing
 from gateway.sticky import Rendezvous, Sticky
-from gateway.terms import BackendRef
+from gateway.terms import BackendRef, Fallback
 
 
 @dataclass(eq=False)
@@ -51,6 +52,10 @@ class Steering:
     answer: Fixed | Redirect | None = None
     """Given by the Route itself: it has no split."""
     rewriting: Rewriting | None = None
+    fallback: Fallback | None = None
+    """Where requests go that their Backend cannot serve."""
+    placeholder: Placeholder | None = None
+    """What browsers are shown while they would wait for a start."""
 
     def continue_from(self, previous: "Steering") -> None:
         """Rules that ask for the same go on with the turns of those before them."""
@@ -63,7 +68,19 @@ class Steering:
 class Search:
     """One request on its way to a Backend, where a look at host and path is not enough."""
 
-    __slots__ = ("_draw", "_found", "_ref", "asked", "cookie", "key", "response", "route", "standing")
+    __slots__ = (
+        "_draw",
+        "_found",
+        "_ref",
+        "asked",
+        "cookie",
+        "fallback",
+        "key",
+        "placeholder",
+        "response",
+        "route",
+        "standing",
+    )
 
     def __init__(
         self, found: Route[BackendRef] | Candidates[BackendRef], asked: Asked, draw: Callable[[], bytes]
@@ -78,6 +95,10 @@ class Search:
         """What its header says that it is to a queue, once its Backend is known."""
         self.key: int | None = None
         """What the request has in common with others that should meet the same pod of its Backend."""
+        self.fallback: Fallback | None = None
+        """Where it may yet go."""
+        self.placeholder: Placeholder | None = None
+        """What it is shown if it has to wait for long."""
         self.response: Edits | None = None
         """What its Route writes of a pod's answer."""
         self._ref: BackendRef | None = None
@@ -114,6 +135,12 @@ class Search:
         if steering.aliases and isinstance(self.asked.model, Unknown):
             return steering.look
         return self._choose(route.split, steering)
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a pod after which something else happens than to wait on."""
+        limits = [each.after for each in (self.fallback, self.placeholder) if each is not None]
+        return min(limits, default=inf)
 
     @property
     def alias_for(self) -> str | None:

@@ -1,14 +1,14 @@
-"""What a Route answers by itself, instead of asking a pod: the sections `redirect` and `respond`."""
+"""What a Route does instead of asking a pod, or this pod: the sections `redirect`, `respond`, `fallback` and `placeholder`."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from gateway.answers import Fixed, Redirect
+from gateway.answers import Fixed, Placeholder, Redirect
 from gateway.config.problems import fault
 from gateway.config.rewriting import Authority, FieldValue, Prefix, ResponseField, move
 from gateway.config.section import Section
-from gateway.config.units import format_size
+from gateway.config.units import Duration, between, default, format_duration, format_size
 from gateway.http1 import BODYLESS, field_line
 from gateway.routing import PathRule
 
@@ -25,6 +25,13 @@ def _small(value: str) -> str:
 
 Page = Annotated[str, AfterValidator(_small)]
 Status = Annotated[int, Field(ge=200, le=599)]
+Patience = Annotated[Duration, between(0.1, 3600.0, format_duration)]
+Refresh = Annotated[Duration, between(1.0, 3600.0, format_duration)]
+STARTING = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Starting</title>
+<p>This is being started, and will be here in a moment.</p>
+</html>
+"""
 
 
 def fixed(status: int, content_type: str, body: str, headers: dict[str, str]) -> Fixed:
@@ -76,3 +83,28 @@ class RespondConfig(Section):
 
     def built(self) -> Fixed:
         return fixed(self.status, self.content_type, self.body, self.headers)
+
+
+class FallbackConfig(Section):
+    """Another Backend, for requests that their own cannot serve."""
+
+    backend: str
+    after: Patience = default("2s")
+    """How long a request waits without any pod; where none can start, or the queue is full, it does not wait."""
+
+
+class PlaceholderConfig(Section):
+    """A page for browsers that would have to wait for a start; they ask again by themselves."""
+
+    after: Patience = default("1s")
+    """How long they wait without any pod."""
+    status: Status = 503
+    body: Page = STARTING
+    """HTML, sent as UTF-8."""
+    refresh: Refresh = default("5s")
+    """When the browser asks again."""
+
+    def built(self) -> Placeholder:
+        seconds = f"{round(self.refresh)}"
+        headers = {"refresh": seconds, "retry-after": seconds, "cache-control": "no-store"}
+        return Placeholder(self.after, fixed(self.status, "text/html; charset=utf-8", self.body, headers))

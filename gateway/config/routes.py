@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Strict, ValidationInfo, field_valida
 
 from gateway.conditions import Look
 from gateway.config.addresses import RouteHost, RoutePath
-from gateway.config.answers import RedirectConfig, RespondConfig
+from gateway.config.answers import FallbackConfig, PlaceholderConfig, RedirectConfig, RespondConfig
 from gateway.config.matching import Matching, ModelName, TokenName
 from gateway.config.problems import fault, faults
 from gateway.config.queues import Priority, PriorityConfig, TenantConfig
@@ -26,7 +26,7 @@ _Lax = Strict(strict=False)  # YAML's lists become tuples
 _ACTIONS = ("split", "redirect", "respond")
 _FOR_PODS = frozenset(
     (
-        "rules", "tags", "sticky", "aliases", "rewrite", "request_headers", "response_headers", "priority", "tenant",
+        "rules", "tags", "sticky", "aliases", "fallback", "placeholder", "rewrite", "request_headers", "response_headers", "priority", "tenant",
         "timeouts", "body_limit", "retries", "expose_backend", "half_close",
     )
 )  # fmt: skip
@@ -84,6 +84,10 @@ class RouteConfig(Matching):
     """Fields that pods are told, or not told."""
     response_headers: ResponseHeaders = shared(ResponseHeaders())
     """The same of pods' answers; Tidegate's own are left as they are."""
+    fallback: FallbackConfig | None = None
+    """Where requests go that their backend cannot serve. When left out: they wait, or fail."""
+    placeholder: PlaceholderConfig | None = None
+    """What browsers are shown instead of waiting for a start. When left out: they wait as others do."""
     priority: Priority = shared(PriorityConfig())
     """Of its requests in a queue: higher ones go first. A number, or a header field that tells it."""
     tenant: TenantConfig | None = None
@@ -150,5 +154,11 @@ class RouteConfig(Matching):
     @property
     def backends(self) -> dict[str, None]:
         """All that it may lead to, each once."""
-        named = (*self.split, *(name for rule in self.rules for name in rule.split), *self.tags.values())
+        others = (section.backend for section in (self.fallback,) if section is not None)
+        named = (
+            *self.split,
+            *(name for rule in self.rules for name in rule.split),
+            *self.tags.values(),
+            *others,
+        )
         return dict.fromkeys(named)

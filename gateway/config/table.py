@@ -1,6 +1,7 @@
 """Routing objects from the configuration: the only place where the models meet the routing core."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from gateway.answers import Fixed, Redirect
@@ -22,7 +23,7 @@ from gateway.splits import Split
 from gateway.standing import ANYONE, Ranking, Standing
 from gateway.steering import Rule, Steering
 from gateway.sticky import Rendezvous
-from gateway.terms import BackendRef, Timeouts
+from gateway.terms import BackendRef, Fallback, Timeouts
 
 _STEPS = ("connect", "response", "idle", "request")
 
@@ -72,10 +73,19 @@ def _steering(
 ) -> Steering | None:
     """What the Route does beyond its split; None: nothing."""
     rewriting = _rewriting(route)
-    answer = _answer(route)
+    answer, fallback = _answer(route), _fallback(route, refs)
     hashed = any(ref.affinity is not None for ref in refs.values())
     if not (
-        route.rules or route.tags or route.sticky or route.aliases or hashed or ranking or rewriting or answer
+        route.rules
+        or route.tags
+        or route.sticky
+        or route.aliases
+        or hashed
+        or ranking
+        or rewriting
+        or answer
+        or fallback
+        or route.placeholder
     ):
         return None
     sticky = None
@@ -92,7 +102,16 @@ def _steering(
         ranking=ranking,
         answer=answer,
         rewriting=rewriting,
+        fallback=fallback,
+        placeholder=None if route.placeholder is None else route.placeholder.built(),
     )
+
+
+def _fallback(route: RouteConfig, refs: Mapping[str, BackendRef]) -> Fallback | None:
+    """Whoever gets another Backend than asked for is told."""
+    if route.fallback is None:
+        return None
+    return Fallback(replace(refs[route.fallback.backend], expose_backend=True), route.fallback.after)
 
 
 def _answer(route: RouteConfig) -> Fixed | Redirect | None:

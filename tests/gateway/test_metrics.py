@@ -230,6 +230,7 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_cold_start_seconds": "histogram",
         "tidegate_cold_starts": "counter",
         "tidegate_retries": "counter",
+        "tidegate_fallbacks": "counter",
         "tidegate_retry_budget_exhausted": "counter",
         "tidegate_endpoints": "gauge",
         "tidegate_config_reloads": "counter",

@@ -1,5 +1,6 @@
 """Rewrites, redirects and fixed answers: the examples of `config/examples/`, asked over real sockets."""
 
+import asyncio
 from pathlib import Path
 
 from tests.integration.examples import example
@@ -53,3 +54,38 @@ async def test_what_is_closed_says_so(tmp_path: Path) -> None:
         async with served.running.session.get(f"{served.running.admin}/metrics") as answer:
             page = await answer.text()
         assert 'tidegate_requests_total{route="closed",backend="",code="503"} 2' in page
+
+
+async def test_another_model_answers_while_the_first_is_away(tmp_path: Path) -> None:
+    """It says so, and is counted as what it was; the first one is asked again when it is back."""
+    async with example("fallback.yaml", tmp_path) as served:
+        told = await served.ask("/chat", "POST", b"{}")
+        assert told.backend == "large"
+        assert "x-tidegate-backend" not in told.headers
+        (large,) = served.pods["large"]
+        await large.kill()
+        told = await served.ask("/chat", "POST", b'{"a": 1}')
+        assert (told.backend, told.pod["body"]) == ("small", '{"a": 1}')
+        assert told.headers["x-tidegate-backend"] == "small"
+        async with served.running.session.get(f"{served.running.admin}/metrics") as answer:
+            page = await answer.text()
+        assert 'tidegate_fallbacks_total{backend="large",route="chat"} 1' in page
+        assert 'tidegate_requests_total{route="chat",backend="small",code="200"} 1' in page
+        await large.start()
+        async with asyncio.timeout(10):
+            while (await served.ask("/chat")).backend != "large":
+                await asyncio.sleep(0.05)
+
+
+async def test_a_browser_is_told_of_a_start(tmp_path: Path) -> None:
+    """It will ask again by itself."""
+    async with example("fallback.yaml", tmp_path) as served:
+        (large,) = served.pods["large"]
+        await large.kill()
+        told = await served.ask("/ui", accept="text/html,application/xhtml+xml")
+        assert (told.status, told.headers["refresh"], told.headers["cache-control"]) == (503, "5", "no-store")
+        assert told.body.startswith(b"<!doctype html>")
+        await large.start()
+        async with asyncio.timeout(10):
+            while (await served.ask("/ui", accept="text/html")).status != 200:
+                await asyncio.sleep(0.05)

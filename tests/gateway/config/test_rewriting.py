@@ -108,3 +108,48 @@ def test_a_body_that_should_be_a_file_is_refused(refused: Refused) -> None:
     """It would stand in memory, in every gateway."""
     (line,) = refused(route(f"respond: {{body: {'a' * 65537}}}"))
     assert line.endswith("routes[0].respond.body: must have 64KiB at most, got 65537 bytes")
+
+
+TWO = "backends: {a: {target: {urls: [http://a]}}, b: {target: {urls: [http://b]}}}\n"
+
+
+def test_a_fallback_tells_who_answers(loaded: Loaded) -> None:
+    """Whatever the route says for its own backends; their timeouts are those of the other one."""
+    made = built(loaded(TWO + route("split: {a: 1}, fallback: {backend: b}")))
+    assert made.steering is not None
+    fallback = made.steering.fallback
+    assert fallback is not None
+    assert (fallback.ref.backend.name, fallback.ref.route, fallback.after) == ("b", "r", 2.0)
+    assert (fallback.ref.expose_backend, made.choose().expose_backend) == (True, False)
+
+
+def test_a_placeholder_asks_browsers_to_come_again(loaded: Loaded) -> None:
+    """And nobody to keep it."""
+    placeholder = steering(loaded(route("split: {a: 1}, placeholder: {refresh: 10s}"))).placeholder
+    assert placeholder is not None
+    assert placeholder.page.lines == (
+        b"content-type: text/html; charset=utf-8\r\n",
+        b"refresh: 10\r\n",
+        b"retry-after: 10\r\n",
+        b"cache-control: no-store\r\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("fallback: {backend: c}", "routes[0].fallback.backend: unknown backend 'c'"),
+        (
+            "fallback: {backend: a}",
+            "routes[0].fallback.backend: 'a' is the only backend that this route chooses: name another one",
+        ),
+        (
+            "fallback: {backend: b, after: 0s}",
+            "routes[0].fallback.after: must be between 100ms and 1h, got 0s",
+        ),
+    ],
+)
+def test_a_fallback_that_leads_nowhere_is_refused(refused: Refused, text: str, why: str) -> None:
+    """By the name that it was given."""
+    lines = refused(TWO + route(f"split: {{a: 1}}, {text}"))
+    assert any(why in line for line in lines), lines
