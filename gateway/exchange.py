@@ -5,14 +5,14 @@ and `on_gone`; the pod's stream calls `on_head`, `on_data` and `on_lost`. Howeve
 gauges and timer are released there. Past the response head a failure aborts the client's connection: a cut answer must never look
 whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed. Parts of
 an Exchange stand in modules of their own: `deadlines`, how long it may take, `retrying`, when it is tried again, `inspection`, what
-must be known of a request before its Backend is, and `answering`, what it says itself.
+must be known of a request before its Backend is, `fallingback`, when another one serves it, `answering`, what it says itself, and
+`mirroring`, its copy.
 """
 
 import errno
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.answering import Answering
 from gateway.bodies import HELD_MOST
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import (
@@ -27,6 +27,7 @@ from gateway.errors import (
 )
 from gateway.gateway import Gateway
 from gateway.http1 import RequestHead, ResponseHead, problem
+from gateway.mirroring import Mirroring
 from gateway.pool import ConnectionPool
 from gateway.retries import Failure
 from gateway.streams import ClientStream, PodStream
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from gateway.terms import BackendRef
 
 
-class Exchange(Answering):
+class Exchange(Mirroring):
     """One request on its way, from its complete head to its last byte or its failure."""
 
     __slots__ = ("_dialling", "_status")
@@ -143,6 +144,8 @@ class Exchange(Answering):
             self._more_waits(len(data))
             return
         self._pod.send(data, trailers, ended=ended)
+        if self._search is not None and self._search.copy is not None:
+            self._search.copy.more(data, trailers, ended=ended)
         if self._kept and data:
             self._keep(data)
         self._expect_progress()
@@ -234,7 +237,9 @@ class Exchange(Answering):
         now = self._gateway.now()
         self._responded = True
         self._status = head.status
-        client = self._client
+        client, search = self._client, self._search
+        if search is not None and search.copy is not None:
+            search.copy.answered(head, data, now, ended=ended)
         if client is not None:
             self._traffic.response_start.observe(now - self._begun)
             if self._cold is not None:
@@ -246,7 +251,7 @@ class Exchange(Answering):
             self._let_go()
             self._expect(now, self._timeouts.idle, IDLE_TIMEOUT)
         if client is not None:
-            if self._search is not None:
+            if search is not None:
                 self._edit(head)
             client.respond(head, data, trailers, self._extra(), ended=ended)
 
@@ -255,6 +260,8 @@ class Exchange(Answering):
         if self._over:
             return
         now = self._gateway.now()
+        if self._search is not None and self._search.copy is not None:
+            self._search.copy.went_on(data, ended=ended)
         if ended:
             self._pod = None
             self._finish(self._status, None, now)
@@ -326,6 +333,8 @@ class Exchange(Answering):
         elif data:
             self._limit_kept()
         self._expect_progress(now)
+        if self._search is not None:
+            self._copy(self._search, forwarded, data, now)
 
     def _finish(self, status: int, reason: Reason | None, now: float) -> None:
         """Release everything, once. Whoever gets the slot is told last: it may act at once."""
@@ -343,6 +352,9 @@ class Exchange(Answering):
             self._dialling = None
         if self._tries is not None:
             self._tries.over()
+        search = self._search
+        if search is not None and search.copy is not None:
+            search.copy.over()
         backend, endpoint, waiter = self._backend, self._endpoint, self._waiter
         self._endpoint = self._waiter = None
         if backend is None:
@@ -350,7 +362,7 @@ class Exchange(Answering):
         if waiter is not None:
             backend.give_up(waiter, now)
         elif endpoint is not None:
-            if self._search is not None:
+            if search is not None:
                 backend.ends(self.standing, now)
             granted = backend.leave(endpoint, now)
             if granted:

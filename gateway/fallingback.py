@@ -9,7 +9,6 @@ any pod, by the Backend's own clock: a queue in front of busy pods is no reason.
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.conditions import Look
 from gateway.errors import (
     ACTIVATION_TIMEOUT,
     BACKEND_REMOVED,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.backend import Backend
     from gateway.http1 import ResponseHead
     from gateway.steering import Search
-    from gateway.terms import BackendRef, Fallback
+    from gateway.terms import BackendRef
 
 _ELSEWHERE = frozenset(
     (ACTIVATION_TIMEOUT, BACKEND_REMOVED, CANNOT_START, CONNECT_FAILED, QUEUE_FULL, QUEUE_TIMEOUT)
@@ -98,15 +97,9 @@ class FallingBack(Retrying):
         counts = backend.stats.fallbacks
         counts[fallback.ref.route] = counts.get(fallback.ref.route, 0) + 1
         search.fallback = None
-        self._key_for(search, fallback)
+        search.key = search.key_at(fallback.ref)
         self._set_out(fallback.ref, self._held_bytes, now)
         return True
-
-    def _key_for(self, search: "Search", fallback: "Fallback") -> None:
-        """What it has in common with others at that Backend, as far as that is known by now."""
-        affinity = fallback.ref.affinity
-        key = None if affinity is None else affinity.key(search.asked)
-        search.key = None if isinstance(key, Look) else key
 
     def _leave(self, backend: "Backend", now: float) -> None:
         """Give back what the first Backend has given, as at the end."""

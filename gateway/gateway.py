@@ -19,6 +19,7 @@ from gateway.chores import Chores
 from gateway.errors import Fault, GatewayError
 from gateway.forwarded import ForwardedPolicy
 from gateway.http1 import HeadLimits
+from gateway.mirrors import Mirrors
 from gateway.pool import ConnectionPool
 from gateway.report import Reporter
 from gateway.routing import RouteTable
@@ -61,11 +62,12 @@ class Gateway:
         """Clients are told the details of what went wrong behind us."""
         self.unrouted = Traffic("", "")
         """Requests that met no Route."""
-        self.routed: dict[str, Traffic] = {}
-        """Requests that a Route answered by itself, by its name."""
+        self.without = {"": self.unrouted}
+        """Requests that met no Backend, by Route: those, and those that a Route answered by itself."""
         self.forwarding = ForwardedPolicy()
         self.admission = Admission()
         self.buffered = Buffered()
+        self.mirrors = Mirrors()
         self.ranked = False
         """Some Route gives its requests a priority."""
         self.lookout = Lookout()
@@ -87,9 +89,9 @@ class Gateway:
 
     def traffic_of(self, route: str) -> Traffic:
         """The counts of a Route that answers by itself; they outlive the table."""
-        traffic = self.routed.get(route)
+        traffic = self.without.get(route)
         if traffic is None:
-            traffic = self.routed[route] = Traffic(route, "")
+            traffic = self.without[route] = Traffic(route, "")
         return traffic
 
     def draw(self) -> bytes:

@@ -88,7 +88,7 @@ class Inspecting(FallingBack):
         steering = search.route.steering if search.route is not None else None
         if steering is None:
             return
-        search.fallback = steering.fallback
+        search.fallback, search.mirror = steering.fallback, steering.mirror
         if steering.placeholder is not None and steering.placeholder.suits(head):
             search.placeholder = steering.placeholder
         if steering.rewriting is not None:

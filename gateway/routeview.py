@@ -5,6 +5,7 @@ Core. What a Route does not have is left out, so that the usual one stays short.
 
 from typing import Any
 
+from gateway.mirrors import Mirror
 from gateway.routing import PathRule, Route
 from gateway.terms import Fallback
 
@@ -32,12 +33,18 @@ def _beyond(route: Route[Any]) -> dict[str, Any]:
             "tags": {tag.decode("latin-1"): ref.backend.name for tag, ref in steering.tags.items()},
             "sticky": None if steering.sticky is None else str(steering.sticky),
             "aliases": dict(steering.aliases),
+            "mirror": None if steering.mirror is None else _mirror(steering.mirror),
             "fallback": None if steering.fallback is None else _fallback(steering.fallback),
             "placeholder": None if steering.placeholder is None else {"after": steering.placeholder.after},
             "answer": None if steering.answer is None else str(steering.answer),
             "rewriting": None if steering.rewriting is None else steering.rewriting.told,
         }
     return {key: value for key, value in told.items() if value}
+
+
+def _mirror(mirror: Mirror) -> dict[str, Any]:
+    told = {"backend": mirror.ref.backend.name, "percent": mirror.percent, "in_flight": mirror.in_flight}
+    return told if mirror.compare is None else told | {"tolerance": mirror.compare.tolerance}
 
 
 def _fallback(fallback: Fallback) -> dict[str, Any]:

@@ -9,16 +9,21 @@ and goes on once the body was looked into. `config.table` builds a Steering per 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
 from gateway.answers import Fixed, Placeholder, Redirect
 from gateway.asked import Asked, Unknown
 from gateway.conditions import Conditions, Look
+from gateway.mirrors import Mirror
 from gateway.rewriting import Edits, Rewriting
 from gateway.routing import Candidates, Route
 from gateway.splits import Split
 from gateway.standing import Ranking, Standing
 from gateway.sticky import Rendezvous, Sticky
 from gateway.terms import BackendRef, Fallback
+
+if TYPE_CHECKING:
+    from gateway.mirroring import Copy
 
 
 @dataclass(eq=False)
@@ -54,11 +59,15 @@ class Steering:
     rewriting: Rewriting | None = None
     fallback: Fallback | None = None
     """Where requests go that their Backend cannot serve."""
+    mirror: Mirror | None = None
+    """Where some of its requests go as well."""
     placeholder: Placeholder | None = None
     """What browsers are shown while they would wait for a start."""
 
     def continue_from(self, previous: "Steering") -> None:
         """Rules that ask for the same go on with the turns of those before them."""
+        if self.mirror is not None and previous.mirror is not None:
+            self.mirror.continue_from(previous.mirror)
         known = {rule.conditions: rule.split for rule in previous.rules}
         for rule in self.rules:
             if rule.conditions in known:
@@ -69,18 +78,8 @@ class Search:
     """One request on its way to a Backend, where a look at host and path is not enough."""
 
     __slots__ = (
-        "_draw",
-        "_found",
-        "_ref",
-        "asked",
-        "cookie",
-        "fallback",
-        "key",
-        "placeholder",
-        "response",
-        "route",
-        "standing",
-    )
+        "_draw", "_found", "_ref", "asked", "cookie", "copy", "fallback", "key", "mirror", "placeholder", "response", "route", "standing",
+    )  # fmt: skip
 
     def __init__(
         self, found: Route[BackendRef] | Candidates[BackendRef], asked: Asked, draw: Callable[[], bytes]
@@ -99,6 +98,10 @@ class Search:
         """Where it may yet go."""
         self.placeholder: Placeholder | None = None
         """What it is shown if it has to wait for long."""
+        self.mirror: Mirror | None = None
+        """What may have it copied, until it goes to a pod."""
+        self.copy: Copy | None = None
+        """Its copy."""
         self.response: Edits | None = None
         """What its Route writes of a pod's answer."""
         self._ref: BackendRef | None = None
@@ -121,6 +124,11 @@ class Search:
     def upcoming(self) -> list[BackendRef]:
         """Where it may go, by the turns of the Routes that may take it."""
         return self._found.upcoming() if self._ref is None else [self._ref]
+
+    def key_at(self, ref: BackendRef) -> int | None:
+        """What it has in common with others at another Backend, as far as that is known by now."""
+        key = None if ref.affinity is None else ref.affinity.key(self.asked)
+        return None if isinstance(key, Look) else key
 
     def _place(self) -> BackendRef | Look | Fixed | Redirect | None:
         route = self._route()

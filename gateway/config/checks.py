@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.routing import PathRule
 
 
-_SECONDS = ("fallback",)
+_SECONDS = ("fallback", "mirror")
 """Sections of a route that name a backend."""
 
 

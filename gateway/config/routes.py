@@ -12,6 +12,7 @@ from gateway.conditions import Look
 from gateway.config.addresses import RouteHost, RoutePath
 from gateway.config.answers import FallbackConfig, PlaceholderConfig, RedirectConfig, RespondConfig
 from gateway.config.matching import Matching, ModelName, TokenName
+from gateway.config.mirror import MirrorConfig
 from gateway.config.problems import fault, faults
 from gateway.config.queues import Priority, PriorityConfig, TenantConfig
 from gateway.config.retries import RetryOverrides
@@ -26,7 +27,7 @@ _Lax = Strict(strict=False)  # YAML's lists become tuples
 _ACTIONS = ("split", "redirect", "respond")
 _FOR_PODS = frozenset(
     (
-        "rules", "tags", "sticky", "aliases", "fallback", "placeholder", "rewrite", "request_headers", "response_headers", "priority", "tenant",
+        "rules", "tags", "sticky", "aliases", "mirror", "fallback", "placeholder", "rewrite", "request_headers", "response_headers", "priority", "tenant",
         "timeouts", "body_limit", "retries", "expose_backend", "half_close",
     )
 )  # fmt: skip
@@ -78,6 +79,8 @@ class RouteConfig(Matching):
     """What clients may write into `x-tidegate-tag`, and the Backend of `split` that it leads to. When left out: nothing."""
     sticky: StickyConfig | None = None
     """Who comes again stays with one Backend. When left out: requests take turns."""
+    mirror: MirrorConfig | None = None
+    """Where a share of the requests goes as well, for nobody to wait for."""
     rewrite: RewriteConfig | None = None
     """What pods are asked for instead of what the client asked for."""
     request_headers: RequestHeaders = shared(RequestHeaders())
@@ -154,7 +157,7 @@ class RouteConfig(Matching):
     @property
     def backends(self) -> dict[str, None]:
         """All that it may lead to, each once."""
-        others = (section.backend for section in (self.fallback,) if section is not None)
+        others = (section.backend for section in (self.fallback, self.mirror) if section is not None)
         named = (
             *self.split,
             *(name for rule in self.rules for name in rule.split),

@@ -86,6 +86,7 @@ def _steering(
         or answer
         or fallback
         or route.placeholder
+        or route.mirror
     ):
         return None
     sticky = None
@@ -102,6 +103,7 @@ def _steering(
         ranking=ranking,
         answer=answer,
         rewriting=rewriting,
+        mirror=None if route.mirror is None else route.mirror.built(refs[route.mirror.backend]),
         fallback=fallback,
         placeholder=None if route.placeholder is None else route.placeholder.built(),
     )

@@ -86,8 +86,8 @@ async def test_a_fixed_answer_asks_no_pod_and_is_counted_for_its_route() -> None
     got, head = client.answers(b"GET", b"HEAD")
     assert (got.status, got.body, got.fields[b"retry-after"]) == (503, b"closed", b"600")
     assert (head.status, head.body, head.fields[b"content-length"]) == (503, b"", b"6")
-    assert world.gateway.routed["closed"].codes == {503: 2}
-    assert world.gateway.routed["closed"].reasons == {}
+    assert world.gateway.without["closed"].codes == {503: 2}
+    assert world.gateway.without["closed"].reasons == {}
     assert world.link.received == b""
     world.assert_at_rest()
 
@@ -100,4 +100,4 @@ async def test_a_redirect_leads_elsewhere() -> None:
     assert client.answer(b"POST").fields[b"location"] == b"https://a/x"
     old = world.client().send(b"GET / HTTP/1.0\r\n\r\n")
     assert old.answer().status == 400
-    assert world.gateway.routed["closed"].codes == {308: 1, 400: 1}
+    assert world.gateway.without["closed"].codes == {308: 1, 400: 1}

@@ -3,7 +3,17 @@
 import asyncio
 from pathlib import Path
 
-from tests.integration.examples import example
+import pytest
+
+from tests.integration.dataplane import Connection
+from tests.integration.examples import Example, example
+
+ALL = {"backend": "iris-v2"}
+
+
+async def metrics(served: Example) -> str:
+    async with served.running.session.get(f"{served.running.admin}/metrics") as answer:
+        return await answer.text()
 
 
 async def test_pods_and_clients_see_what_a_route_writes(tmp_path: Path) -> None:
@@ -51,8 +61,7 @@ async def test_what_is_closed_says_so(tmp_path: Path) -> None:
         )
         assert told.body.startswith(b"<!doctype html>")
         assert (await served.ask("/training/x", "HEAD")).headers["content-length"] == str(len(told.body))
-        async with served.running.session.get(f"{served.running.admin}/metrics") as answer:
-            page = await answer.text()
+        page = await metrics(served)
         assert 'tidegate_requests_total{route="closed",backend="",code="503"} 2' in page
 
 
@@ -67,8 +76,7 @@ async def test_another_model_answers_while_the_first_is_away(tmp_path: Path) -> 
         told = await served.ask("/chat", "POST", b'{"a": 1}')
         assert (told.backend, told.pod["body"]) == ("small", '{"a": 1}')
         assert told.headers["x-tidegate-backend"] == "small"
-        async with served.running.session.get(f"{served.running.admin}/metrics") as answer:
-            page = await answer.text()
+        page = await metrics(served)
         assert 'tidegate_fallbacks_total{backend="large",route="chat"} 1' in page
         assert 'tidegate_requests_total{route="chat",backend="small",code="200"} 1' in page
         await large.start()
@@ -89,3 +97,48 @@ async def test_a_browser_is_told_of_a_start(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while (await served.ask("/ui", accept="text/html")).status != 200:
                 await asyncio.sleep(0.05)
+
+
+async def test_a_new_version_sees_a_share_and_is_compared(tmp_path: Path) -> None:
+    """Clients hear nothing of it; what differs is in the log."""
+    async with example("mirroring.yaml", tmp_path) as served:
+        for number in range(20):
+            assert (await served.ask(f"/{number}", "POST", b"{}")).backend == "iris-v1"
+        async with asyncio.timeout(10):
+            while 'tidegate_mirror_comparisons_total{route="iris",backend="iris-v2",result="body"} 2' not in (
+                page := await metrics(served)
+            ):
+                await asyncio.sleep(0.05)
+        assert 'tidegate_mirrored_requests_total{route="iris",backend="iris-v2",outcome="answered"} 2' in page
+        assert 'tidegate_requests_total{route="iris",backend="iris-v2"' not in page
+        log = served.running.log
+        assert '"target": "/0"' in log
+        assert '"difference": "$.backend: \\"iris-v1\\" and \\"iris-v2\\""' in log
+
+
+@pytest.mark.parametrize("how", ["down", "hanging", "resetting"])
+async def test_a_bad_mirror_is_not_noticed(how: str, tmp_path: Path) -> None:
+    """Every request is answered, by whom it is for."""
+
+    async def hang(connection: Connection) -> None:
+        await connection.rest()
+
+    async def reset(connection: Connection) -> None:
+        await connection.head()
+        connection.reset()
+
+    handler = {"iris-v2": reset if how == "resetting" else hang}
+    async with example(
+        "mirroring.yaml", tmp_path, handlers=handler, routes={"iris": {"mirror": ALL}}
+    ) as served:
+        if how == "down":
+            await served.pods["iris-v2"][0].kill()
+        told = [await served.ask("/", "POST", b"{}") for _ in range(30)]
+        assert {(each.status, each.backend) for each in told} == {(200, "iris-v1")}
+        page = await metrics(served)
+        assert 'tidegate_queued_requests{backend="iris-v2"} 0' in page
+        if how == "hanging":
+            assert (
+                'tidegate_mirrored_requests_total{route="iris",backend="iris-v2",outcome="no_slot"} 26'
+                in page
+            )

@@ -135,9 +135,30 @@ def test_a_placeholder_asks_browsers_to_come_again(loaded: Loaded) -> None:
     )
 
 
+def test_a_mirror_is_bounded(loaded: Loaded) -> None:
+    """By what is said, or by defaults."""
+    text = "split: {a: 1}, mirror: {backend: b, percent: 0.5%, body_limit: 2KiB, compare: {log: 0%}}"
+    mirror = steering(loaded(TWO + route(text))).mirror
+    assert mirror is not None
+    assert mirror.compare is not None
+    assert (mirror.ref.backend.name, mirror.percent, mirror.in_flight) == ("b", 0.5, 100)
+    assert (mirror.body_limit, mirror.compare.tolerance) == (2048, 1e-6)
+    assert [mirror.turns.take() for _ in range(400)].count(True) == 2
+    assert not any(mirror.compare.log.take() for _ in range(10))
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("mirror: {backend: c}", "routes[0].mirror.backend: unknown backend 'c'"),
+        (
+            "mirror: {backend: a}",
+            "routes[0].mirror.backend: 'a' is the only backend that this route chooses: name another one",
+        ),
+        (
+            "mirror: {backend: b, percent: 0}",
+            "routes[0].mirror.percent: must be between 0.0001% and 100%, got 0%",
+        ),
         ("fallback: {backend: c}", "routes[0].fallback.backend: unknown backend 'c'"),
         (
             "fallback: {backend: a}",
@@ -149,7 +170,7 @@ def test_a_placeholder_asks_browsers_to_come_again(loaded: Loaded) -> None:
         ),
     ],
 )
-def test_a_fallback_that_leads_nowhere_is_refused(refused: Refused, text: str, why: str) -> None:
+def test_what_leads_nowhere_is_refused(refused: Refused, text: str, why: str) -> None:
     """By the name that it was given."""
     lines = refused(TWO + route(f"split: {{a: 1}}, {text}"))
     assert any(why in line for line in lines), lines
