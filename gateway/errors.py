@@ -56,6 +56,9 @@ TOO_MANY_CONNECTIONS = Reason(
 OVERLOADED = Reason("overloaded", 503, Fault.GATEWAY, "The gateway can hold no more", retryable=True)
 BACKEND_REMOVED = Reason("backend_removed", 503, Fault.GATEWAY, "The backend was removed", retryable=True)
 
+PLACEHOLDER = Reason(
+    "placeholder", 503, Fault.GATEWAY, "A page was shown instead of waiting for a pod", retryable=True
+)
 ACTIVATION_TIMEOUT = Reason(
     "activation_timeout", 504, Fault.UPSTREAM, "No pod became ready in time", retryable=True
 )

@@ -3,9 +3,10 @@
 An Exchange stands between two streams and knows neither parser nor transport. The client's stream calls `start`, `on_body`
 and `on_gone`; the pod's stream calls `on_head`, `on_data` and `on_lost`. However it ends, it ends in `_finish`, once: slot,
 gauges and timer are released there. Past the response head a failure aborts the client's connection: a cut answer must never look
-whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed. Three parts of
-an Exchange stand in modules of their own: `deadlines`, how long it may take, `retrying`, when it is tried again, and `inspection`, what
-must be known of a request before its Backend is.
+whole. `downstream` makes Exchanges, `upstream` serves them, `gateway` (the state they share) hands out what is freed. Parts of
+an Exchange stand in modules of their own: `deadlines`, how long it may take, `retrying`, when it is tried again, `inspection`, what
+must be known of a request before its Backend is, `fallingback`, when another one serves it, `answering`, what it says itself, and
+`mirroring`, its copy.
 """
 
 import errno
@@ -25,8 +26,8 @@ from gateway.errors import (
     Reason,
 )
 from gateway.gateway import Gateway
-from gateway.http1 import RequestHead, ResponseHead, capabilities, problem
-from gateway.inspection import Inspecting
+from gateway.http1 import RequestHead, ResponseHead, problem
+from gateway.mirroring import Mirroring
 from gateway.pool import ConnectionPool
 from gateway.retries import Failure
 from gateway.streams import ClientStream, PodStream
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from gateway.terms import BackendRef
 
 
-class Exchange(Inspecting):
+class Exchange(Mirroring):
     """One request on its way, from its complete head to its last byte or its failure."""
 
-    __slots__ = ("_cold", "_counted", "_dialling", "_status", "_traffic")
+    __slots__ = ("_dialling", "_status")
 
     switches_to = b""
 
@@ -143,6 +144,8 @@ class Exchange(Inspecting):
             self._more_waits(len(data))
             return
         self._pod.send(data, trailers, ended=ended)
+        if self._search is not None and self._search.copy is not None:
+            self._search.copy.more(data, trailers, ended=ended)
         if self._kept and data:
             self._keep(data)
         self._expect_progress()
@@ -192,6 +195,8 @@ class Exchange(Inspecting):
         status = self._status if self._responded else reason.status
         if reason in AGAINST_PODS:
             self._note(reason.status)
+        if self._search is not None and self._falls_back(error):
+            return
         self._finish(status, reason, now)
         self._gateway.report(error, self._traffic.backend, self._head.request_id or b"")
         if client is not None and self._responded:
@@ -207,6 +212,8 @@ class Exchange(Inspecting):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and waiter.cold:
             self._cold = now - self._begun
+        if self._search is not None:
+            self._due = inf
         self._bind(endpoint, now)
         if self._tries is not None:
             self._mind_client()
@@ -230,7 +237,9 @@ class Exchange(Inspecting):
         now = self._gateway.now()
         self._responded = True
         self._status = head.status
-        client = self._client
+        client, search = self._client, self._search
+        if search is not None and search.copy is not None:
+            search.copy.answered(head, data, now, ended=ended)
         if client is not None:
             self._traffic.response_start.observe(now - self._begun)
             if self._cold is not None:
@@ -242,6 +251,8 @@ class Exchange(Inspecting):
             self._let_go()
             self._expect(now, self._timeouts.idle, IDLE_TIMEOUT)
         if client is not None:
+            if search is not None:
+                self._edit(head)
             client.respond(head, data, trailers, self._extra(), ended=ended)
 
     def on_data(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
@@ -249,6 +260,8 @@ class Exchange(Inspecting):
         if self._over:
             return
         now = self._gateway.now()
+        if self._search is not None and self._search.copy is not None:
+            self._search.copy.went_on(data, ended=ended)
         if ended:
             self._pod = None
             self._finish(self._status, None, now)
@@ -271,12 +284,6 @@ class Exchange(Inspecting):
             self._client.resume()
 
     # -- inside
-
-    def _answer_ourselves(self) -> None:
-        client = self._client
-        self._finish(200, None, self._begun)
-        if client is not None:
-            client.respond(capabilities(), b"", [], self._extra(), ended=True)
 
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
@@ -326,32 +333,8 @@ class Exchange(Inspecting):
         elif data:
             self._limit_kept()
         self._expect_progress(now)
-
-    def _extra(self) -> bytes:
-        extra = b"x-request-id: %b\r\n" % (self._head.request_id or b"")
-        if self._cold is not None:
-            extra += b"x-tidegate-cold-start: %.3f\r\n" % self._cold
-        if self._ref is not None and self._ref.expose_backend:
-            extra += b"x-tidegate-backend: %b\r\n" % self._ref.backend.name.encode()
         if self._search is not None:
-            extra += self._search.cookie
-        return extra
-
-    def _note_start(self, now: float) -> None:
-        """The first byte of a request that waited for a start."""
-        if self._backend is not None and self._endpoint is not None:
-            self._backend.activator.answered(self._endpoint.uid, now)
-
-    def _count(self, status: int, reason: Reason | None, now: float) -> None:
-        """Once per request: what the client saw, or would have seen."""
-        if self._counted:
-            return
-        self._counted = True
-        traffic = self._traffic
-        traffic.count(status)
-        traffic.duration.observe(now - self._begun)
-        if reason is not None:
-            traffic.reasons[reason.slug] = traffic.reasons.get(reason.slug, 0) + 1
+            self._copy(self._search, forwarded, data, now)
 
     def _finish(self, status: int, reason: Reason | None, now: float) -> None:
         """Release everything, once. Whoever gets the slot is told last: it may act at once."""
@@ -369,6 +352,9 @@ class Exchange(Inspecting):
             self._dialling = None
         if self._tries is not None:
             self._tries.over()
+        search = self._search
+        if search is not None and search.copy is not None:
+            search.copy.over()
         backend, endpoint, waiter = self._backend, self._endpoint, self._waiter
         self._endpoint = self._waiter = None
         if backend is None:
@@ -376,7 +362,7 @@ class Exchange(Inspecting):
         if waiter is not None:
             backend.give_up(waiter, now)
         elif endpoint is not None:
-            if self._search is not None:
+            if search is not None:
                 backend.ends(self.standing, now)
             granted = backend.leave(endpoint, now)
             if granted:

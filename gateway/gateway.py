@@ -19,6 +19,7 @@ from gateway.chores import Chores
 from gateway.errors import Fault, GatewayError
 from gateway.forwarded import ForwardedPolicy
 from gateway.http1 import HeadLimits
+from gateway.mirrors import Mirrors
 from gateway.pool import ConnectionPool
 from gateway.report import Reporter
 from gateway.routing import RouteTable
@@ -61,9 +62,12 @@ class Gateway:
         """Clients are told the details of what went wrong behind us."""
         self.unrouted = Traffic("", "")
         """Requests that met no Route."""
+        self.without = {"": self.unrouted}
+        """Requests that met no Backend, by Route: those, and those that a Route answered by itself."""
         self.forwarding = ForwardedPolicy()
         self.admission = Admission()
         self.buffered = Buffered()
+        self.mirrors = Mirrors()
         self.ranked = False
         """Some Route gives its requests a priority."""
         self.lookout = Lookout()
@@ -82,6 +86,13 @@ class Gateway:
         """Unique per gateway process, which the first half names."""
         self._ids += 1
         return b"%b%08x" % (self._id_prefix, self._ids)
+
+    def traffic_of(self, route: str) -> Traffic:
+        """The counts of a Route that answers by itself; they outlive the table."""
+        traffic = self.without.get(route)
+        if traffic is None:
+            traffic = self.without[route] = Traffic(route, "")
+        return traffic
 
     def draw(self) -> bytes:
         """Chance, for a cookie's value."""

@@ -14,22 +14,23 @@ from gateway.asked import Asked
 from gateway.bodies import HELD_MOST
 from gateway.conditions import Look
 from gateway.errors import BAD_BODY, BODY_ENCODED, BODY_TOO_LARGE, NO_ROUTE, GatewayError
+from gateway.fallingback import FallingBack
 from gateway.http1 import ResponseHead
 from gateway.jsonscan import PROMPT_MEMBERS, NotJsonError, Scan
 from gateway.modelnames import MEMBER, in_target, put_into_body, put_into_target
-from gateway.retrying import Retrying
 from gateway.steering import Search
+from gateway.terms import BackendRef
 
 if TYPE_CHECKING:
+    from gateway.answers import Fixed, Redirect
     from gateway.modelnames import Found
     from gateway.routing import Candidates, Route
     from gateway.standing import Standing
-    from gateway.terms import BackendRef
 
 _WANTED = PROMPT_MEMBERS | {MEMBER}
 
 
-class Inspecting(Retrying):
+class Inspecting(FallingBack):
     """The part of an Exchange before its Backend is known. `Exchange` fills the attributes, as everywhere."""
 
     __slots__ = ("_begun", "_look", "_trailers")
@@ -39,11 +40,11 @@ class Inspecting(Retrying):
     """How large a body that is being gathered may be; 0: none is."""
     _trailers: list[bytes]
 
-    def _set_out(self, ref: "BackendRef", size: int, now: float) -> None:
-        """On to a pod, `size` bytes of the body being there. Its clocks begin now, not with the head: gathering a body is no waiting for a slot."""
+    def _answer(self, answer: "Fixed | Redirect") -> None:
+        """Its Route needs no pod."""
         raise NotImplementedError
 
-    def _steer(self, found: "Route[BackendRef] | Candidates[BackendRef]") -> "BackendRef | None":
+    def _steer(self, found: "Route[BackendRef] | Candidates[BackendRef]") -> BackendRef | None:
         """The Backend; None: the request has ended, or goes on later by `_set_out`."""
         client = self._client
         assert client is not None  # noqa: S101  # it has just asked
@@ -51,7 +52,7 @@ class Inspecting(Retrying):
         self._search = search = Search(found, asked, self._gateway.draw)
         return self._advance(search)
 
-    def _advance(self, search: Search) -> "BackendRef | None":
+    def _advance(self, search: Search) -> BackendRef | None:
         step = search.advance()
         if step is None:
             self.fail(
@@ -59,12 +60,15 @@ class Inspecting(Retrying):
             )
         elif isinstance(step, Look):
             self._look_into(search, step.limit)
-        else:
+        elif isinstance(step, BackendRef):
             self._rank(search)
             alias = search.alias_for
             if alias is not None:
                 self._rename(search.asked, alias)
+            self._prepare(search)
             return step
+        else:
+            self._answer(step)
         return None
 
     @property
@@ -78,6 +82,19 @@ class Inspecting(Retrying):
         if steering is not None and steering.ranking is not None and self._client is not None:
             search.standing = steering.ranking.standing(search.asked, trusted=self._client.origin.trusted)
 
+    def _prepare(self, search: Search) -> None:
+        """What its Route does with the request on its way, and with whoever waits."""
+        head = self._head
+        steering = search.route.steering if search.route is not None else None
+        if steering is None:
+            return
+        search.fallback, search.mirror = steering.fallback, steering.mirror
+        if steering.placeholder is not None and steering.placeholder.suits(head):
+            search.placeholder = steering.placeholder
+        if steering.rewriting is not None:
+            steering.rewriting.apply(head)
+            search.response = steering.rewriting.response
+
     # -- the body
 
     def _look_into(self, search: Search, limit: int) -> None:
@@ -89,7 +106,8 @@ class Inspecting(Retrying):
             return
         self._look = limit
         # Of several Routes the first one's: nobody knows yet whose the request is.
-        self._timeouts = timeouts = search.upcoming()[0].timeouts
+        upcoming = search.upcoming()
+        self._timeouts = timeouts = upcoming[0].timeouts if upcoming else self._timeouts
         if timeouts.request:
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)

@@ -26,6 +26,7 @@ from prometheus_client.samples import Sample
 
 from gateway.backend import Backend
 from gateway.breaker import Endpoint
+from gateway.mirrors import Mirrors, MirrorTraffic
 from gateway.state import Reloads, TlsStatus
 from gateway.stats import Histogram, Traffic
 
@@ -147,8 +148,9 @@ class Sources:
     """Where the gateway's numbers are. All are read on the event loop, at each scrape."""
 
     backends: Mapping[str, Backend]
-    unrouted: Traffic
-    """Requests that met no Route."""
+    without: Mapping[str, Traffic]
+    """Requests that met no Backend, by Route."""
+    mirrors: Mirrors
     connections: Callable[[], int]
     """Client connections open."""
     refused: Mapping[str, int]
@@ -189,6 +191,7 @@ class GatewayCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._requests()
+        yield from self._mirrors()
         yield from self._backends()
         yield from self._gateway()
 
@@ -208,6 +211,31 @@ class GatewayCollector(Collector):
         yield seconds("tidegate_request_duration_seconds", text, lambda item: item.duration)
         text = "From a request's head to the first byte of its answer."
         yield seconds("tidegate_response_start_seconds", text, lambda item: item.response_start)
+
+    def _mirrors(self) -> Iterator[Metric]:
+        mirrors = self._sources.mirrors
+
+        def by(
+            name: str, text: str, label: str, read: Callable[[MirrorTraffic], Mapping[str, int]]
+        ) -> Metric:
+            def rows() -> Iterator[Row]:
+                for item in list(mirrors.traffic.values()):
+                    for key, count in list(read(item).items()):
+                        yield (item.route, item.backend, key), count
+
+            return Family(name, text, "counter", ("route", "backend", label), rows)
+
+        text = "Copies of requests, by how they ended or why they were not sent."
+        yield by("tidegate_mirrored_requests", text, "outcome", lambda item: item.outcomes)
+        text = "Answers to requests and to their copies, compared, by result."
+        yield by("tidegate_mirror_comparisons", text, "result", lambda item: item.results)
+        text = "How much later than the request's the answer to its copy began; below zero: sooner."
+        rows = lambda: (((m.route, m.backend), m.difference) for m in list(mirrors.traffic.values()))  # noqa: E731
+        yield Family(
+            "tidegate_mirror_latency_difference_seconds", text, "histogram", ("route", "backend"), rows
+        )
+        text = "Bytes held of requests that are being copied."
+        yield Family("tidegate_mirror_buffered_bytes", text, "gauge", (), lambda: [((), mirrors.held)])
 
     def _backends(self) -> Iterator[Metric]:
         def one(name: str, text: str, kind: str, read: Callable[[Backend], float | Histogram]) -> Metric:
@@ -239,6 +267,8 @@ class GatewayCollector(Collector):
         yield one("tidegate_retry_budget_exhausted", text, "counter", lambda b: b.stats.retries_denied)
         text = "Pods that were put out for a while, by reason."
         yield by("tidegate_ejections", text, "counter", "reason", lambda b: b.ejections.counts)
+        text = "Requests that a backend could not serve and that went to another one, by route."
+        yield by("tidegate_fallbacks", text, "counter", "route", lambda b: b.stats.fallbacks)
         text = "Pods, by state; each is in one."
         yield by("tidegate_endpoints", text, "gauge", "state", _endpoint_states)
 
@@ -271,7 +301,7 @@ class GatewayCollector(Collector):
         return list(self._sources.backends.values())
 
     def _traffic(self) -> Iterator[Traffic]:
-        yield self._sources.unrouted
+        yield from list(self._sources.without.values())
         for backend in self._each_backend():
             yield from list(backend.traffic.values())
 

@@ -156,6 +156,10 @@ class Patience:
         )
         return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
 
+    def starved(self, waiter: "Waiter", now: float) -> float:
+        """Seconds of its wait in which no pod was available."""
+        return now - waiter.since - (self._served.read(now) - waiter.served_at)
+
     def overdue(self, waiter: "Waiter", now: float) -> GatewayError | None:
         """Why it has waited long enough; None while it has not."""
         limits, waited = self.limits, now - waiter.since
@@ -165,7 +169,7 @@ class Patience:
             return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
         if waiter.avoid and not self._breaker.available and waited >= limits.queue_timeout:
             return self._unconnected(waiter, waited)
-        if waited - served < limits.activation_timeout:
+        if self.starved(waiter, now) < limits.activation_timeout:
             return None
         if waiter.avoid:
             return self._unconnected(waiter, waited)

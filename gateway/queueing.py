@@ -70,7 +70,11 @@ class Queueing(Bodies):
             self.fail(error)
         else:
             self._gateway.turn_away(pushed)
-            self._gateway.waits(backend)
+            self._waits(backend, now)
+
+    def _waits(self, backend: "Backend", now: float) -> None:  # noqa: ARG002  # for those who count the time
+        """It has begun to wait."""
+        self._gateway.waits(backend)
 
     def _more_waits(self, size: int) -> None:
         """More of the body has come, and has to wait."""

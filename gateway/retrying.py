@@ -113,7 +113,7 @@ class Retrying(Queueing):
         self._waiter = waiter
         self._due = inf
         self._gateway.hand_out(granted, now)
-        self._gateway.waits(backend)
+        self._waits(backend, now)
 
     def _mind_client(self) -> None:
         """A client that does not read what the pod before sent (1xx) has said so to that pod alone: the next one pauses as well."""

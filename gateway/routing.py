@@ -53,6 +53,7 @@ class Route(Generic[B]):
 
     name: str
     split: Split[B]
+    """Nobody's where the Route answers by itself: then `choose` may not be asked."""
     hosts: tuple[bytes, ...] = ()
     """Lower case, without port; `*.example.com` for one or more labels in front; none: any host."""
     paths: tuple[PathRule, ...] = (PathRule("prefix", b"/"),)
@@ -66,7 +67,7 @@ class Route(Generic[B]):
 
     def upcoming(self) -> list[B]:
         """Whose turn is next."""
-        return [self.split.peek()]
+        return [self.split.peek()] if self.split.shares else []
 
     def __repr__(self) -> str:
         hosts = ",".join(host.decode("latin-1") for host in self.hosts) or "*"
@@ -99,7 +100,7 @@ class Candidates(Generic[B]):
 
     def upcoming(self) -> list[B]:
         """Whose turn is next, in each of the Routes."""
-        return [route.split.peek() for route in self.routes]
+        return [ref for route in self.routes for ref in route.upcoming()]
 
     def __repr__(self) -> str:
         return f"<Candidates {' '.join(route.name for route in self.routes)}>"

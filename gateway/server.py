@@ -381,7 +381,8 @@ class Server:
     def _registry(self) -> CollectorRegistry:
         sources = Sources(
             backends=self.gateway.backends,
-            unrouted=self.gateway.unrouted,
+            without=self.gateway.without,
+            mirrors=self.gateway.mirrors,
             connections=lambda: len(self.gateway.clients),
             refused=self.gateway.admission.refused,
             buffered=lambda: self.gateway.buffered.held,

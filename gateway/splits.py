@@ -98,8 +98,11 @@ class Split(Generic[B]):
     __slots__ = ("_backends", "_cycle", "rounded", "shares", "weights")
 
     def __init__(self, backends: Mapping[str, B], weights: Mapping[str, int]) -> None:
-        """`weights` by names of `backends`; 0: dark, never chosen. ValueError when one is negative or all are 0."""
-        turns, self.rounded = reduce_weights(weights.values())
+        """`weights` by names of `backends`; 0: dark, never chosen. ValueError when one is negative or all are 0.
+
+        Without any weight it is nobody's turn, ever: that of a Route that answers by itself.
+        """
+        turns, self.rounded = reduce_weights(weights.values()) if weights else ((), False)
         self.weights = dict(weights)
         self.shares = tuple((name, n) for name, n in zip(weights, turns, strict=True) if n)
         """The turns in one cycle of each Backend that is not dark."""

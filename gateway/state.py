@@ -14,7 +14,8 @@ from itertools import islice
 from typing import Any
 
 from gateway.backend import Backend
-from gateway.routing import PathRule, Route
+from gateway.routeview import route_view
+from gateway.routing import Route
 from gateway.stats import LATENCY_BOUNDS, quantile
 
 PIECE = 100
@@ -132,7 +133,7 @@ def state_pieces(
 ) -> Iterator[str]:
     """The JSON text of `/v1/state`. Each Backend is as it is when its piece is made; one that comes later is left out."""
     head = json.dumps(_head(status, now)).removesuffix("}")
-    routes = (json.dumps(_route(route)) for route in list(status.routes.values()))
+    routes = (json.dumps(route_view(route)) for route in list(status.routes.values()))
     yield f'{head}, "routes": ['
     yield from _joined((text, 1) for text in routes)
     yield '], "backends": {'
@@ -182,38 +183,6 @@ def _reload(last: Reload | None) -> dict[str, Any] | None:
 
 def _date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def _route(route: Route[Any]) -> dict[str, Any]:
-    return {
-        "name": route.name,
-        "hosts": [host.decode("latin-1") for host in route.hosts],
-        "paths": [_path(rule) for rule in route.paths],
-        "split": route.split.weights,
-        **_beyond(route),
-    }
-
-
-def _beyond(route: Route[Any]) -> dict[str, Any]:
-    """What only some Routes have; left out where there is nothing."""
-    steering = route.steering
-    told: dict[str, Any] = {} if route.conditions is None else {"conditions": list(route.conditions)}
-    if steering is not None:
-        told |= {
-            "rules": [
-                {"conditions": list(rule.conditions), "split": rule.split.weights} for rule in steering.rules
-            ],
-            "tags": {tag.decode("latin-1"): ref.backend.name for tag, ref in steering.tags.items()},
-            "sticky": None if steering.sticky is None else str(steering.sticky),
-            "aliases": dict(steering.aliases),
-        }
-    return {key: value for key, value in told.items() if value}
-
-
-def _path(rule: PathRule) -> str | dict[str, str]:
-    """As it is written in a configuration."""
-    text = rule.value.decode("latin-1")
-    return text if rule.kind == "prefix" else {rule.kind: text}
 
 
 def _entry(backend: Backend, wanted: int | None, now: float) -> tuple[str, int]:

@@ -108,7 +108,7 @@ class BackendStats:
     """What one Backend did since it was made."""
 
     __slots__ = (
-        "begun", "cold_start", "cold_starts", "ended", "in_flight", "queue_wait", "queued", "retries", "retries_denied",
+        "begun", "cold_start", "cold_starts", "ended", "fallbacks", "in_flight", "queue_wait", "queued", "retries", "retries_denied",
         "sheds", "tells", "wait_seconds", "waits",
     )  # fmt: skip
 
@@ -130,6 +130,8 @@ class BackendStats:
         """Those for which the budget had nothing left."""
         self.sheds: dict[str, int] = {}
         """Requests that might have waited and were refused, by why: depth, bytes, late, pushed_out, memory."""
+        self.fallbacks: dict[str, int] = {}
+        """Requests that went to another Backend since this one could not serve them, by Route."""
         self.tells: frozenset[str] = frozenset()
         """Which latencies beats shall tell, since the Backend scales on them: `queue_wait`, `response_time`."""
 

@@ -8,14 +8,22 @@ and goes on once the body was looked into. `config.table` builds a Steering per 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
 
+from gateway.answers import Fixed, Placeholder, Redirect
 from gateway.asked import Asked, Unknown
 from gateway.conditions import Conditions, Look
+from gateway.mirrors import Mirror
+from gateway.rewriting import Edits, Rewriting
 from gateway.routing import Candidates, Route
 from gateway.splits import Split
 from gateway.standing import Ranking, Standing
 from gateway.sticky import Rendezvous, Sticky
-from gateway.terms import BackendRef
+from gateway.terms import BackendRef, Fallback
+
+if TYPE_CHECKING:
+    from gateway.mirroring import Copy
 
 
 @dataclass(eq=False)
@@ -46,8 +54,20 @@ class Steering:
     ranking: Ranking | None = None
     """How its header tells what a request is to a queue; None: it does not."""
 
+    answer: Fixed | Redirect | None = None
+    """Given by the Route itself: it has no split."""
+    rewriting: Rewriting | None = None
+    fallback: Fallback | None = None
+    """Where requests go that their Backend cannot serve."""
+    mirror: Mirror | None = None
+    """Where some of its requests go as well."""
+    placeholder: Placeholder | None = None
+    """What browsers are shown while they would wait for a start."""
+
     def continue_from(self, previous: "Steering") -> None:
         """Rules that ask for the same go on with the turns of those before them."""
+        if self.mirror is not None and previous.mirror is not None:
+            self.mirror.continue_from(previous.mirror)
         known = {rule.conditions: rule.split for rule in previous.rules}
         for rule in self.rules:
             if rule.conditions in known:
@@ -57,7 +77,9 @@ class Steering:
 class Search:
     """One request on its way to a Backend, where a look at host and path is not enough."""
 
-    __slots__ = ("_draw", "_found", "_ref", "asked", "cookie", "key", "route", "standing")
+    __slots__ = (
+        "_draw", "_found", "_ref", "asked", "cookie", "copy", "fallback", "key", "mirror", "placeholder", "response", "route", "standing",
+    )  # fmt: skip
 
     def __init__(
         self, found: Route[BackendRef] | Candidates[BackendRef], asked: Asked, draw: Callable[[], bytes]
@@ -72,15 +94,25 @@ class Search:
         """What its header says that it is to a queue, once its Backend is known."""
         self.key: int | None = None
         """What the request has in common with others that should meet the same pod of its Backend."""
+        self.fallback: Fallback | None = None
+        """Where it may yet go."""
+        self.placeholder: Placeholder | None = None
+        """What it is shown if it has to wait for long."""
+        self.mirror: Mirror | None = None
+        """What may have it copied, until it goes to a pod."""
+        self.copy: Copy | None = None
+        """Its copy."""
+        self.response: Edits | None = None
+        """What its Route writes of a pod's answer."""
         self._ref: BackendRef | None = None
         """Chosen; what is still to be done is for the sake of the key."""
         self._found = found
         self._draw = draw
 
-    def advance(self) -> BackendRef | Look | None:
-        """The Backend, or what has to be done first; None: no Route takes the request. After a Backend nothing more may be asked."""
+    def advance(self) -> BackendRef | Look | Fixed | Redirect | None:
+        """The Backend, or what has to be done first, or the answer; None: no Route takes the request. After a Backend nothing more may be asked."""
         ref = self._place() if self._ref is None else self._ref
-        if ref is None or isinstance(ref, Look):
+        if not isinstance(ref, BackendRef):
             return ref
         self._ref = ref
         key = None if ref.affinity is None else ref.affinity.key(self.asked)
@@ -93,7 +125,12 @@ class Search:
         """Where it may go, by the turns of the Routes that may take it."""
         return self._found.upcoming() if self._ref is None else [self._ref]
 
-    def _place(self) -> BackendRef | Look | None:
+    def key_at(self, ref: BackendRef) -> int | None:
+        """What it has in common with others at another Backend, as far as that is known by now."""
+        key = None if ref.affinity is None else ref.affinity.key(self.asked)
+        return None if isinstance(key, Look) else key
+
+    def _place(self) -> BackendRef | Look | Fixed | Redirect | None:
         route = self._route()
         if route is None or isinstance(route, Look):
             return route
@@ -101,9 +138,17 @@ class Search:
         steering = route.steering
         if steering is None:
             return route.choose()
+        if steering.answer is not None:
+            return steering.answer
         if steering.aliases and isinstance(self.asked.model, Unknown):
             return steering.look
         return self._choose(route.split, steering)
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a pod after which something else happens than to wait on."""
+        limits = [each.after for each in (self.fallback, self.placeholder) if each is not None]
+        return min(limits, default=inf)
 
     @property
     def alias_for(self) -> str | None:

@@ -51,3 +51,12 @@ class BackendRef:
         """Find the counts, which outlive the table."""
         self.traffic = traffic = self.backend.traffic_of(self.route)
         return traffic
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Where a Route's requests go when their Backend cannot serve them."""
+
+    ref: BackendRef
+    after: float
+    """Seconds without any pod."""

@@ -166,6 +166,7 @@ class Tunnel(Exchange):
             self._note_start(now)
         self._expect(now, self._timeouts.idle, IDLE_TIMEOUT)
         self._moved = now
+        self._edit(head)
         client.switch(head, data, self._extra())
         early = self._release_early()
         if early:

@@ -180,6 +180,13 @@ def parse_path(value: object) -> PathRule:
     raise fault(f"must be a path such as /v1, {{exact: /v1}} or {{regex: '/v[12]/.*'}}, got {_what(value)}")
 
 
+def parse_prefix(value: object) -> str:
+    """The beginning of a path."""
+    if not isinstance(value, str):
+        raise fault(f"must be a path such as /v1, got {show(value)}")
+    return _path(value).decode()
+
+
 def _what(value: object) -> str:
     return f"keys {', '.join(map(show, value))}" if isinstance(value, dict) and value else show(value)
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from gateway.routing import PathRule
 
 
+_SECONDS = ("fallback", "mirror")
+"""Sections of a route that name a backend."""
+
+
 def cross_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults between sections of the file's plain data, whether or not the models take all of it."""
     raw = data.get("routes")
@@ -38,6 +42,7 @@ def cross_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     if isinstance(backends, dict):
         yield from _unknown_backends(routes, backends)
     yield from _tags_beyond_the_split(routes)
+    yield from _to_themselves(routes)
     yield from _same_claims(_readable(routes))
 
 
@@ -73,6 +78,15 @@ def _named(route: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     for path, split in splits:
         for name in split if isinstance(split, dict) else ():
             yield path, name
+    yield from _seconds(route)
+
+
+def _seconds(route: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Where a second backend is named beside the split's."""
+    for key in _SECONDS:
+        section = route.get(key)
+        if isinstance(section, dict) and isinstance(section.get("backend"), str):
+            yield (key, "backend"), section["backend"]
 
 
 def _tags_beyond_the_split(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
@@ -83,6 +97,18 @@ def _tags_beyond_the_split(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iter
                 if isinstance(name, str) and name not in split:
                     text = f"backend {show(name)} is not in this route's split: give it a weight there, 0 for none but tagged requests"
                     yield Fault(("routes", i, "tags", tag), text)
+
+
+def _to_themselves(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    """Sections that name a second Backend, where there is only the one."""
+    for i, route in routes:
+        split = route.get("split")
+        weights = split.items() if isinstance(split, dict) else ()
+        chosen = [name for name, weight in weights if weight]
+        for (key, _), name in _seconds(route):
+            if chosen == [name] and not route.get("rules"):
+                text = f"{show(name)} is the only backend that this route chooses: name another one"
+                yield Fault(("routes", i, key, "backend"), text)
 
 
 def _readable(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, str, RouteConfig]]:
@@ -165,7 +191,7 @@ def warnings(document: Document) -> Iterator[Fault]:
         if name not in used:
             yield Fault(("backends", name), "no route uses this backend")
     for i, route in enumerate(document.routes):
-        own: list[tuple[KeyPath, dict[str, int]]] = [(("split",), route.split)]
+        own: list[tuple[KeyPath, dict[str, int]]] = [(("split",), route.split)] if route.split else []
         own += [(("rules", j, "split"), rule.split) for j, rule in enumerate(route.rules)]
         for path, split in own:
             if reduce_weights(split.values())[1]:

@@ -1,25 +1,29 @@
 """Routing objects from the configuration: the only place where the models meet the routing core."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
+from gateway.answers import Fixed, Redirect
 from gateway.backend import Backend
 from gateway.config.load import Config
 from gateway.config.models import BackendConfig
 from gateway.config.queues import ranking
 from gateway.config.retries import Retries
+from gateway.config.rewriting import move
 from gateway.config.routes import RouteConfig, RuleConfig
 from gateway.config.timeouts import Timeouts as DefaultTimeouts
 from gateway.limits import PANIC, Limits
 from gateway.picking import Picking
 from gateway.queues import Discipline
 from gateway.retries import RetryPolicy
+from gateway.rewriting import Rewriting
 from gateway.routing import Route, RouteTable
 from gateway.splits import Split
 from gateway.standing import ANYONE, Ranking, Standing
 from gateway.steering import Rule, Steering
 from gateway.sticky import Rendezvous
-from gateway.terms import BackendRef, Timeouts
+from gateway.terms import BackendRef, Fallback, Timeouts
 
 _STEPS = ("connect", "response", "idle", "request")
 
@@ -68,8 +72,22 @@ def _steering(
     ranking: Ranking | None,
 ) -> Steering | None:
     """What the Route does beyond its split; None: nothing."""
+    rewriting = _rewriting(route)
+    answer, fallback = _answer(route), _fallback(route, refs)
     hashed = any(ref.affinity is not None for ref in refs.values())
-    if not (route.rules or route.tags or route.sticky or route.aliases or hashed or ranking):
+    if not (
+        route.rules
+        or route.tags
+        or route.sticky
+        or route.aliases
+        or hashed
+        or ranking
+        or rewriting
+        or answer
+        or fallback
+        or route.placeholder
+        or route.mirror
+    ):
         return None
     sticky = None
     if route.sticky is not None:
@@ -83,7 +101,36 @@ def _steering(
         aliases=route.aliases,
         look=route.look,
         ranking=ranking,
+        answer=answer,
+        rewriting=rewriting,
+        mirror=None if route.mirror is None else route.mirror.built(refs[route.mirror.backend]),
+        fallback=fallback,
+        placeholder=None if route.placeholder is None else route.placeholder.built(),
     )
+
+
+def _fallback(route: RouteConfig, refs: Mapping[str, BackendRef]) -> Fallback | None:
+    """Whoever gets another Backend than asked for is told."""
+    if route.fallback is None:
+        return None
+    return Fallback(replace(refs[route.fallback.backend], expose_backend=True), route.fallback.after)
+
+
+def _answer(route: RouteConfig) -> Fixed | Redirect | None:
+    """What the Route gives by itself; None: it has a split."""
+    if route.redirect is not None:
+        return route.redirect.built(route.paths)
+    return None if route.respond is None else route.respond.built()
+
+
+def _rewriting(route: RouteConfig) -> Rewriting | None:
+    """What the Route rewrites; None: nothing."""
+    rewrite, request, response = route.rewrite, route.request_headers.edits, route.response_headers.edits
+    if rewrite is None and request is None and response is None:
+        return None
+    to = move(route.paths, rewrite.prefix) if rewrite is not None else None
+    host = rewrite.host if rewrite is not None else None
+    return Rewriting(to, (host or "").encode(), request, response)
 
 
 def _rule(route: RouteConfig, rule: RuleConfig, refs: Mapping[str, BackendRef]) -> Rule:
@@ -95,7 +142,7 @@ def _rule(route: RouteConfig, rule: RuleConfig, refs: Mapping[str, BackendRef]) 
 def _keyed(
     route: RouteConfig, split: Mapping[str, int], refs: Mapping[str, BackendRef]
 ) -> Rendezvous[BackendRef] | None:
-    if route.sticky is None:
+    if route.sticky is None or not split:
         return None
     return Rendezvous((name, weight, refs[name]) for name, weight in split.items())
 

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.admin import BACKLOG, StatsHub, make_app
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.metrics import GatewayCollector, Sources
+from gateway.mirrors import Mirrors
 from gateway.state import Status
 from gateway.stats import Beat, Histogram, Stat, Traffic
 from tests.eventually import eventually
@@ -38,7 +39,8 @@ class Admin:
         registry = CollectorRegistry()
         sources = Sources(
             self.backends,
-            Traffic("", ""),
+            {"": Traffic("", "")},
+            Mirrors(),
             lambda: 3,
             {},
             lambda: 0,

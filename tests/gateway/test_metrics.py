@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
 from gateway.metrics import SLICE, GatewayCollector, Sources, render
+from gateway.mirrors import Mirrors
 from gateway.standing import Standing
 from gateway.state import Reloads, TlsStatus
 from gateway.stats import Histogram, Traffic
@@ -23,6 +24,7 @@ class World:
     def __init__(self) -> None:
         self.backends: dict[str, Backend] = {}
         self.unrouted = Traffic("", "")
+        self.mirrors = Mirrors()
         self.reloads = Reloads()
         self.reloads.took_over(1_700_000_000.0)
         self.lag = Histogram((0.001, 0.01))
@@ -33,7 +35,8 @@ class World:
         self.registry = CollectorRegistry()
         sources = Sources(
             self.backends,
-            self.unrouted,
+            {"": self.unrouted},
+            self.mirrors,
             lambda: self.connections,
             self.refused,
             lambda: self.buffered,
@@ -228,6 +231,11 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_cold_start_seconds": "histogram",
         "tidegate_cold_starts": "counter",
         "tidegate_retries": "counter",
+        "tidegate_fallbacks": "counter",
+        "tidegate_mirrored_requests": "counter",
+        "tidegate_mirror_comparisons": "counter",
+        "tidegate_mirror_latency_difference_seconds": "histogram",
+        "tidegate_mirror_buffered_bytes": "gauge",
         "tidegate_retry_budget_exhausted": "counter",
         "tidegate_endpoints": "gauge",
         "tidegate_config_reloads": "counter",

@@ -33,11 +33,16 @@ class TestSplit:
         assert split.weights == {"light": 3, "dark": 0}
         assert repr(split) == "<Split light=1, turn 0 of 1>"
 
-    @pytest.mark.parametrize("weights", [{"a": 0, "b": 0}, {"a": 1, "b": -1}, {}])
+    @pytest.mark.parametrize("weights", [{"a": 0, "b": 0}, {"a": 1, "b": -1}])
     def test_weights_that_choose_nothing_are_refused(self, weights: dict[str, int]) -> None:
-        """All zero, a negative one, none at all."""
+        """All zero, or a negative one."""
         with pytest.raises(ValueError, match="weights must not be negative nor all 0"):
             split_of(**weights)
+
+    def test_without_any_weight_it_is_nobodys_turn(self) -> None:
+        """That of a Route that answers by itself."""
+        split = split_of()
+        assert (split.shares, split.length, split.weights) == ((), 0, {})
 
     def test_long_cycles_are_rounded_and_say_so(self) -> None:
         """Above 10,000 turns shares are rounded, but no positive weight goes dark."""

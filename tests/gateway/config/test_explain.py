@@ -76,7 +76,7 @@ def test_a_mistake_in_a_backend_is_named(refused: Refused, backend: str, problem
             "name: r\n    expose_backend: yes\n    split: {a: 1}",
             "3 routes[0].expose_backend: must be true or false, got 'yes'",
         ),
-        ("name: r", "2 routes[0]: required key 'split' is missing"),
+        ("name: r", "2 routes[0]: must have one of split, redirect or respond, got none of them"),
         ("name:\n    split: {a: 1}", "2 routes[0].name: has no value: give one, or remove the key"),
         (
             "name: r\n    split: {a: 1}\n    rulez: []",
