@@ -91,8 +91,10 @@ class Backend:
 
         Raises GatewayError: queue_full, queue_timeout when its turn would come too late, cannot_start, or backend_removed.
         """
-        self._refuse_if_hopeless()
-        pushed = self._push_out(self.door.admit(waiter, now), now)
+        if self.removed or self.activator.cannot_start is not None:
+            self._refuse_if_hopeless()
+        victims = self.door.admit(waiter, now)
+        pushed = self._push_out(victims, now) if victims else []
         self.stats.begun += 1
         self._queue(waiter, now)
         return pushed
@@ -121,7 +123,10 @@ class Backend:
         self.breaker.release(endpoint)
         self.ends(waiter.standing, now)
         self._queue(waiter, now, first=True)
-        return self._freed(now)
+        granted = self.grants(now)
+        if granted:
+            self.patience.pace.granted(now)
+        return granted
 
     def leave(self, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """End a request that held a slot; returns who got it."""
@@ -133,7 +138,12 @@ class Backend:
             breaker.picker.give_back(endpoint)
         else:
             breaker.release(endpoint)
-        return self._freed(now) if breaker.waiting else []
+        if not breaker.waiting:
+            return []
+        granted = self.grants(now)
+        if granted:
+            self.patience.pace.granted(now)
+        return granted
 
     def begins(self, standing: Standing, now: float) -> None:
         """A request that did not wait has a slot, which is put on its tenant's account if anybody keeps one."""
@@ -209,7 +219,6 @@ class Backend:
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
         self.activator.pending = news.pending
-        self.patience.growing = any(not (info.ready or info.draining) for info in news.pods)
         self._availability(now)
         verdict.granted = self.grants(now)
         if news.cannot_start is not None and not self.breaker.available:
@@ -290,7 +299,7 @@ class Backend:
         for waiter, _ in granted:
             self._unqueued(waiter, now)
             self.stats.in_flight.add(1, now)
-        if granted and not self.breaker.queued:
+        if granted and not self.breaker.waiting:
             self.patience.queue_changed(now)
         return granted
 
@@ -305,7 +314,7 @@ class Backend:
 
     def _configure(self, now: float) -> None:
         limits, breaker = self.limits, self.breaker
-        self.patience.limits = limits
+        self.patience.relimit(limits)
         breaker.limit, breaker.depth, breaker.bytes_limit = limits.concurrency, limits.depth, limits.bytes
         breaker.requeue(limits.discipline, now)
         if limits.picking != breaker.picking:
@@ -316,11 +325,14 @@ class Backend:
         self._warming.turn(now)
 
     def _queue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
-        waiter.cold = waiter.cold or self._starting
-        self.breaker.enqueue(waiter, now, first=first)
+        breaker = self.breaker
+        if not breaker.available:
+            waiter.cold = waiter.cold or self._starting
+        breaker.enqueue(waiter, now, first=first)
         self.patience.begin(waiter, now)
         self.stats.queued.add(1, now)
-        self._ask(now)
+        if not breaker.available:
+            self._ask(now)
 
     def _unqueued(self, waiter: Waiter, now: float) -> None:
         stats = self.stats
@@ -335,13 +347,6 @@ class Backend:
             raise GatewayError(BACKEND_REMOVED, f"backend {self.name} was removed from the configuration", 1)
         if self.activator.cannot_start is not None and not self.breaker.available:
             raise GatewayError(CANNOT_START, self.activator.cannot_start)
-
-    def _freed(self, now: float) -> list[tuple[Waiter, Endpoint]]:
-        """Give on a slot that came free because a request ended: that is what the pace is measured by."""
-        granted = self.grants(now)
-        if granted:
-            self.patience.pace.granted(now)
-        return granted
 
     def _push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
         return self._take_out(waiters, self.door.pushed_out(len(waiters), now), now) if waiters else []
@@ -361,7 +366,8 @@ class Backend:
         return self._take_out(list(self.breaker.waiting), GatewayError(reason, detail), now)
 
     def _availability(self, now: float) -> None:
-        self.patience.pods_changed(now)
+        growing = any(not (e.available or e.draining) for e in self.endpoints.values())
+        self.patience.pods_changed(now, growing=growing or self.activator.pending is not None)
         if self.breaker.available:
             self._start_over("ready", now)
         else:

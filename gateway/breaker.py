@@ -50,7 +50,6 @@ class Waiter:
         "since",
         "size",
         "standing",
-        "starved_at",
     )
 
     def __init__(
@@ -77,8 +76,7 @@ class Waiter:
         self.due = due
         """When its time is over, whoever has it."""
         self.served_at = 0.0
-        """The Backend's clocks as it began to wait: one runs while a pod is available, the other while none is."""
-        self.starved_at = 0.0
+        """The Backend's clock as it began to wait, which runs while a pod is available."""
         self.cold = False
         """It came when nothing was ready, so that it waits for a start."""
 
@@ -101,6 +99,8 @@ class Breaker:
         """Who goes next, if not the first of them."""
         self.picking = picking or Picking()
         self.picker = picker_of(self.picking, limit)
+        self.available = 0
+        """Endpoints that a request may get, once they have a free slot."""
         self._listed = 0
         self._trials: dict[Endpoint, None] = {}
         """They wait for their one request."""
@@ -117,11 +117,6 @@ class Breaker:
     def limit(self, limit: int) -> None:
         if limit != self.picker.limit:
             self.picker.relimit(limit)
-
-    @property
-    def available(self) -> int:
-        """Endpoints that a request may get, once they have a free slot."""
-        return self._listed + len(self._trials)
 
     # -- slots
 
@@ -159,6 +154,7 @@ class Breaker:
             self._trials[endpoint] = None
         else:
             self._trials.pop(endpoint, None)
+        self.available = self._listed + len(self._trials)
         self._plain = self._listed > 0 and not self._trials
 
     def rewarm(self, endpoint: Endpoint, warmth: float) -> None:
@@ -226,7 +222,10 @@ class Breaker:
         waiting, fair = self.waiting, self.fair
         while waiting:
             waiter = next(iter(waiting)) if fair is None else fair.best(now)
-            endpoint = self._take(waiter.avoid, waiter.key)
+            if self._plain:
+                endpoint = self.picker.take(waiter.avoid, waiter.key)
+            else:
+                endpoint = self._take(waiter.avoid, waiter.key)
             if endpoint is None:
                 break
             del waiting[waiter]

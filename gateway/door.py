@@ -28,17 +28,19 @@ class Door:
 
     def admit(self, waiter: "Waiter", now: float) -> "list[Waiter]":
         """Let a newcomer in: who has to be taken out for it. Raises GatewayError when it is not let in."""
-        hopeless = self._patience.hopeless(waiter, now)
-        if hopeless is not None:
-            self._shed("late")
-            raise hopeless
+        if now >= self._patience.sound_at:
+            hopeless = self._patience.hopeless(waiter, now)
+            if hopeless is not None:
+                self._shed("late")
+                raise hopeless
+        breaker = self._breaker
+        if not breaker.bytes_limit and len(breaker.waiting) < breaker.depth:
+            return []
         return self.room(waiter, 1, waiter.size, now)
 
     def room(self, waiter: "Waiter", places: int, size: int, now: float) -> "list[Waiter]":
         """Who has to be taken out for so many more places and bytes. Raises GatewayError when that would not do."""
         breaker = self._breaker
-        if not breaker.bytes_limit and breaker.queued < breaker.depth:
-            return []
         pushed = breaker.room_for(waiter, places, size)
         if pushed is not None:
             return pushed

@@ -3,10 +3,12 @@
 Core. Two clocks make waiting fair: one runs while a pod is available and bounds the wait for a slot (`queue.timeout`), the other runs while none is
 and bounds the wait for a start (`activation.timeout`). The pace is how many waiters got a slot per second, lately, while somebody waited and a pod was
 available. It says when to come again, and who comes in vain: whoever has far more in front of it than the pace can take in its time is told at
-once. Only a sound pace counts: measured since the pods last changed, with none on its way. Each `Backend` has one of these.
+once. Nobody may be refused who would have been served, so that only a sound pace counts: somebody has waited for as long as anyone may, with
+the same pods all the time, and none on its way or out, which may come back. Each `Backend` has one of these.
 """
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.errors import ACTIVATION_TIMEOUT, CONNECT_FAILED, QUEUE_TIMEOUT, GatewayError
@@ -31,11 +33,13 @@ LONGEST_RETRY = 60.0
 class Pace:
     """How fast a queue moves: by a clock that stands still while there is none, or no pod to serve it."""
 
-    __slots__ = ("_grants", "_paused", "_stood_still")
+    __slots__ = ("_grants", "_paused", "_stood_still", "total")
 
     def __init__(self) -> None:
         self._stood_still = 0.0
         """Seconds so far."""
+        self.total = 0
+        """Grants so far, for averages over a longer time."""
         self._paused: float | None = 0.0
         """Since when it stands still."""
         self._grants: deque[float] = deque(maxlen=KEPT)
@@ -52,6 +56,7 @@ class Pace:
 
     def granted(self, now: float) -> None:
         self._grants.append(now - self._stood_still)
+        self.total += 1
 
     def forget(self) -> None:
         self._grants.clear()
@@ -77,40 +82,56 @@ class Patience:
         self, backend: str, limits: "Limits", breaker: "Breaker", activator: "Activator", now: float
     ) -> None:
         self.limits = limits
-        self.growing = False
-        """A pod is on its way: the pace will be another."""
+        self.sound_at = inf
+        """From when on `hopeless` may say anything: the pace tells what is to come only after all of the time that anyone may wait has
+        gone by with somebody waiting, the same pods, and none that may still come.
+        """
         self.pace = Pace()
         self._backend = backend
         self._breaker = breaker
         self._activator = activator
         self._served = Stopwatch()
-        self._starved = Stopwatch()
         self._capacity = (0, limits.concurrency)
-        self._starved.set(running=True, now=now)
+        self._steady = (now, 0)
+        """Since when it has been so, and the grants until then."""
+        self._growing = False
+        """A pod is on its way, or may come back: the pace will be another."""
 
     def begin(self, waiter: "Waiter", now: float) -> None:
         """It waits from now on; it is in the queue already."""
         waiter.served_at = self._served.read(now)
-        waiter.starved_at = self._starved.read(now)
-        if self._breaker.queued == 1:
+        if len(self._breaker.waiting) == 1:
             self.queue_changed(now)
 
     def queue_changed(self, now: float) -> None:
         """There is a queue now, or none any more."""
         breaker = self._breaker
-        self.pace.run(running=breaker.queued > 0 and breaker.available > 0, now=now)
+        running = bool(breaker.waiting) and breaker.available > 0
+        self.pace.run(running=running, now=now)
+        if not running or self._growing:
+            self.sound_at = inf
+        elif self.sound_at == inf:
+            self.sound_at = now + self.limits.queue_timeout
+            self._steady = (now, self.pace.total)
 
-    def pods_changed(self, now: float) -> None:
-        """Other pods may be available, or each takes more or fewer requests."""
+    def relimit(self, limits: "Limits") -> None:
+        """Other limits hold; `pods_changed` next."""
+        if limits != self.limits:
+            self.limits = limits
+            self.sound_at = inf
+
+    def pods_changed(self, now: float, *, growing: bool) -> None:
+        """Other pods may be available, or each takes more or fewer requests; `growing`: one is on its way, or may come back."""
         breaker = self._breaker
         available = breaker.available > 0
         self._served.set(running=available, now=now)
-        self._starved.set(running=not available, now=now)
-        self.queue_changed(now)
+        self._growing = growing
         capacity = (breaker.available, breaker.limit)
         if capacity != self._capacity:
             self._capacity = capacity
             self.pace.forget()
+            self.sound_at = inf
+        self.queue_changed(now)
 
     def hopeless(self, waiter: "Waiter", now: float) -> GatewayError | None:
         """Why a newcomer need not wait: its turn would come too late. Never said of the first in a queue, or of a tenant.
@@ -118,10 +139,13 @@ class Patience:
         Those in front may give up before their turn: as many as get a slot are let in all the same, so that no pod is ever idle for this.
         """
         breaker = self._breaker
-        ahead = breaker.ahead(waiter) if breaker.available and not self.growing else 0
+        ahead = breaker.ahead(waiter) if now >= self.sound_at else 0
         pace = self.pace.per_second(now) if ahead else None
         if pace is None:
             return None
+        # Pods that stall for a moment are slow lately: what they did over all that time counts if it was more.
+        since, before = self._steady
+        pace = max(pace, (self.pace.total - before) / (now - since))
         seconds = min(self.limits.queue_timeout, waiter.due - now)
         last = breaker.newest_ahead(waiter) if ahead > MARGIN * pace * seconds else None
         if last is None or now - last.since >= 1 / pace:
@@ -134,17 +158,18 @@ class Patience:
 
     def starved(self, waiter: "Waiter", now: float) -> float:
         """Seconds of its wait in which no pod was available."""
-        return self._starved.read(now) - waiter.starved_at
+        return now - waiter.since - (self._served.read(now) - waiter.served_at)
 
     def overdue(self, waiter: "Waiter", now: float) -> GatewayError | None:
         """Why it has waited long enough; None while it has not."""
         limits, waited = self.limits, now - waiter.since
-        if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
+        served = self._served.read(now) - waiter.served_at
+        if served >= limits.queue_timeout:
             detail = f"waited {waited:.1f} s for a free slot of backend {self._backend}"
             return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
         if waiter.avoid and not self._breaker.available and waited >= limits.queue_timeout:
             return self._unconnected(waiter, waited)
-        if self.starved(waiter, now) < limits.activation_timeout:
+        if waited - served < limits.activation_timeout:
             return None
         if waiter.avoid:
             return self._unconnected(waiter, waited)

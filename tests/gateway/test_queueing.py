@@ -170,11 +170,35 @@ def test_without_priorities_nobody_has_to_go() -> None:
     assert first.received == b""
 
 
+def test_a_tenant_below_its_share_takes_the_place_of_the_greediest_ones_newest() -> None:
+    """Which hears of it as of a full queue: 503, with when to come again; the older ones stay."""
+    made = world(depth=3)
+    ask(made, x_tenant="a")
+    older = [ask(made, x_tenant="a"), ask(made, x_tenant="a")]
+    newest = ask(made, x_tenant="a")
+    small = ask(made, x_tenant="b")
+    answer = newest.answer(b"POST")
+    assert (answer.status, json.loads(answer.body)["reason"]) == (503, "queue_full")
+    assert answer.fields[b"retry-after"] == b"1"
+    assert [client.received for client in (*older, small)] == [b"", b"", b""]
+    assert made.backend.stats.sheds == {"pushed_out": 1}
+
+
+def test_without_tenants_equals_give_no_way() -> None:
+    """Where only priorities are given all are one tenant, whatever a header says."""
+    made = world(Ranking(priority_field=b"x-priority", priority_of_anyone=True), depth=1)
+    ask(made)
+    waits = ask(made, x_tenant="a")
+    assert reason(ask(made, x_tenant="b")) == (503, "queue_full")
+    assert waits.received == b""
+    assert made.backend.stats.sheds == {"depth": 1}
+
+
 def test_a_request_whose_time_would_be_over_is_refused_at_once() -> None:
     """By `timeouts.request`, which is nearer than the queue's own."""
-    made = world(timeouts=Timeouts(request=12.0))
+    made = world(timeouts=Timeouts(request=12.0), queue_timeout=13.0)
     clients = [ask(made) for _ in range(9)]
-    for _ in range(9):
+    for _ in range(14):
         made.advance(1.0)
         made.link.say(OK)
         clients.append(ask(made))
