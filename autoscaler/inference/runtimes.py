@@ -103,14 +103,18 @@ class Runtimes:
         )
         if not found:
             known = sorted({r.name for r in self.known if r.namespace in {"", namespace}})
-            return NoRuntime("RuntimeNotRecognized", f"there is no {model.runtime}; there are {', '.join(known)}")
+            return NoRuntime(
+                "RuntimeNotRecognized", f"there is no {model.runtime}; there are {', '.join(known)}"
+            )
         runtime = found[0]
         if runtime.disabled:
             return NoRuntime("RuntimeDisabled", f"{runtime.name} is disabled")
         if not runtime.takes(model.form, model.version, chosen=True):
             return NoRuntime("NoSupportingRuntime", f"{runtime.name} does not take {_format(model)}")
         if model.protocol and not runtime.speaks(model.protocol):
-            return NoRuntime("NoSupportingRuntime", f"{runtime.name} does not speak protocol {model.protocol}")
+            return NoRuntime(
+                "NoSupportingRuntime", f"{runtime.name} does not speak protocol {model.protocol}"
+            )
         return runtime
 
     def _fitting(self, model: Model, namespace: str) -> Runtime | NoRuntime:
@@ -126,7 +130,9 @@ class Runtimes:
         ]
         if not fit:
             says = f"no runtime takes {_format(model)} by protocol {protocol}"
-            return NoRuntime("NoSupportingRuntime", f"{says}: make a ServingRuntime that does, or name another")
+            return NoRuntime(
+                "NoSupportingRuntime", f"{says}: make a ServingRuntime that does, or name another"
+            )
         # Stable sorts, the least important first.
         fit.sort(key=lambda r: r.name)
         fit.sort(key=lambda r: r.created, reverse=True)

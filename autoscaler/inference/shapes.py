@@ -23,7 +23,12 @@ BUDGET = "tidegate.dev/budget"
 WANTED = "tidegate.dev/wanted"
 """The digest of the rest of an object, by which it is known whether it is as it shall be."""
 
-REVISION_OURS = ("tidegate.dev/", "serving.kserve.io/", "internal.serving.kserve.io/", "autoscaling.knative.dev/")
+REVISION_OURS = (
+    "tidegate.dev/",
+    "serving.kserve.io/",
+    "internal.serving.kserve.io/",
+    "autoscaling.knative.dev/",
+)
 """Labels and annotations that are told to a controller, not to pods."""
 
 
