@@ -103,7 +103,9 @@ class Cluster:
         return answer
 
     def _asked(self) -> Wanted:
-        why = {name: "image cannot be pulled" for name, item in self.deployments.items() if self._is_broken(item)}
+        why = {
+            name: "image cannot be pulled" for name, item in self.deployments.items() if self._is_broken(item)
+        }
         observed = Observed(tuple(deepcopy(list(self.objects.values()))), why)
         return wanted(deepcopy(self.service), SHIPPED, observed, SETTINGS, self.now)
 
