@@ -105,6 +105,12 @@ class Config(Document):
         named = self.autoscaler.gateways
         return named.target if isinstance(named, GatewayService) else None
 
+    @property
+    def needs_cluster(self) -> bool:
+        """Something of it is in a cluster."""
+        scaled = any(backend.target.cluster is not None for backend in self.backends.values())
+        return scaled or self.gateway_service is not None or self.inference_services is not None
+
     def problem(self, backend: str, text: str) -> Problem:
         """A Problem with a Backend's target."""
         path = ("backends", backend, "target")

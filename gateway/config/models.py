@@ -14,6 +14,7 @@ from pydantic import Field, Strict, ValidationInfo, field_validator
 
 from gateway.config.addresses import ListenAddress
 from gateway.config.clients import ForwardedConfig, LimitsConfig
+from gateway.config.inference import InferenceServicesConfig
 from gateway.config.metrics import PrometheusConfig
 from gateway.config.problems import KeyPath, fault, faults
 from gateway.config.retries import Retries, RetryOverrides
@@ -150,6 +151,8 @@ class Document(Section):
     forwarded: ForwardedConfig = shared(ForwardedConfig())
     errors: ErrorsConfig = shared(ErrorsConfig())
     drain: Drain = shared(Drain())
+    inference_services: InferenceServicesConfig | None = None
+    """Run KServe's InferenceServices. When left out: nobody looks for any."""
     log_dir: Text = ".tidegate/logs"
     """Where local pods write their output, a file each. A relative path starts from this file's folder."""
     backends: dict[Name, BackendConfig] = Field(json_schema_extra={"minProperties": 1})

@@ -21,8 +21,9 @@ from autoscaler.cluster.inference.kinds import Key, Kind, Object, key_of
 from autoscaler.cluster.inference.known import Known
 from autoscaler.cluster.inference.looking import Looking
 from autoscaler.cluster.inference.steps import Step, document_steps, steps_to
+from autoscaler.cluster.inference.terms import Terms
 from autoscaler.cluster.lease import Lease
-from autoscaler.inference.shapes import Observed, Settings, Wanted, digest, mapping, meta, name_of, text
+from autoscaler.inference.shapes import Observed, Wanted, digest, mapping, meta, name_of, text
 from autoscaler.inference.wanted import wanted
 from autoscaler.plan import Superseded
 from gateway.kube.client import ApiError, Cluster, ClusterError
@@ -39,17 +40,6 @@ _TOLD_AFTER = 5
 """Conflicts in a row that are worth a word: a single one is everyday."""
 _REFUSED = {400, 403, 405, 413, 422}
 """Statuses of a write that would be refused again, and that the others need not wait for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Which InferenceServices are run, and how."""
-
-    settings: Settings
-    everything: bool = False
-    """Those of any class."""
-    namespaces: tuple[str, ...] = ()
-    """None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +92,8 @@ class InferenceServices:
         self._tasks.append(loop.create_task(self._go_round()))
 
     async def reconfigure(self, terms: Terms) -> None:
+        if terms == self._terms:
+            return
         if terms.namespaces != self._terms.namespaces:
             await self._looking.stop()
             self._looking = Looking(self._cluster, terms.namespaces, self._known, self._told)

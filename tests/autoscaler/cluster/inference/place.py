@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from autoscaler.cluster.events import Events
-from autoscaler.cluster.inference.controller import InferenceServices, Terms
+from autoscaler.cluster.inference.controller import InferenceServices
+from autoscaler.cluster.inference.terms import Terms
 from autoscaler.cluster.lease import Lease
 from autoscaler.inference.shapes import Settings
 from deploy.crds import make

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from autoscaler.cluster.inference import looking
-from autoscaler.cluster.inference.controller import Terms
+from autoscaler.cluster.inference.terms import Terms
 from autoscaler.inference.shapes import Settings
 from tests.autoscaler.cluster.inference.place import GROUP, Place, definitions, quiet, running, service
 from tests.eventually import eventually
@@ -34,7 +34,7 @@ async def test_one_is_made_ready(place: Place) -> None:
         place.get("configmaps", "isvc.default.iris", "tidegate")["data"]["tidegate.yaml"]
     )
     assert [b["target"]["deployment"] for b in document["backends"].values()] == [deployment]
-    assert {"RevisionCreated", "InferenceServiceReady"} <= set(place.reasons())
+    await eventually(lambda: {"RevisionCreated", "InferenceServiceReady"} <= set(place.reasons()), within=5)
     assert await quiet(place, 2.0) == 0
 
 
