@@ -184,7 +184,7 @@ class Cluster:
             if "pause" not in scale:
                 most = scale.get("max", 1000)
                 need = min(max(need, scale["min"]), most)
-                item["spec"]["replicas"] = need if need >= now else max(need, now - 1)
+                item["spec"]["replicas"] = need if need >= now else max(need, now - max(1, now // 4))
 
     def _run(self) -> None:
         for item in self.deployments.values():
