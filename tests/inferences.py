@@ -103,7 +103,9 @@ class Cluster:
         return answer
 
     def _asked(self) -> Wanted:
-        why = {name: "image cannot be pulled" for name, item in self.deployments.items() if self._is_broken(item)}
+        why = {
+            name: "image cannot be pulled" for name, item in self.deployments.items() if self._is_broken(item)
+        }
         observed = Observed(tuple(deepcopy(list(self.objects.values()))), why)
         return wanted(deepcopy(self.service), SHIPPED, observed, SETTINGS, self.now)
 
@@ -159,10 +161,10 @@ class Cluster:
 
     def _apply(self, answer: Wanted) -> None:
         new = {}
-        for item in answer.objects:
+        for asked_for in answer.objects:
+            item = deepcopy(asked_for)
             key = item["kind"], item["metadata"]["name"]
             there = self.objects.get(key)
-            item = deepcopy(item)
             if item["kind"] == "Deployment":
                 made = {"creationTimestamp": f"2026-01-01T00:00:{len(self.objects):02}Z"}
                 item["metadata"] = {**(there["metadata"] if there else made), **item["metadata"]}

@@ -60,7 +60,8 @@ def test_a_new_revision_takes_over_once_it_has_as_many_pods_as_the_old_one() -> 
         cluster.turn()
         seen.append((cluster.weights, cluster.ready.get(NEW, 0)))
     before = [count for weights, count in seen if weights == {OLD: 100}]
-    assert before and max(before) <= 3
+    assert before
+    assert max(before) <= 3
     assert seen[-1] == ({NEW: 100}, 3)
     cluster.settle()
     assert cluster.pods == {NEW: 3}
@@ -105,7 +106,10 @@ def test_a_canary_takes_its_percentage_and_is_promoted() -> None:
     cluster.settle()
     assert cluster.weights == {OLD: 90, NEW: 10}
     traffic = component(cluster)["traffic"]
-    assert [(t["latestRevision"], t["percent"], t.get("tag")) for t in traffic] == [(True, 10, None), (False, 90, "prev")]
+    assert [(t["latestRevision"], t["percent"], t.get("tag")) for t in traffic] == [
+        (True, 10, None),
+        (False, 90, "prev"),
+    ]
     assert ready(cluster) == ("True", "")
     cluster.change(canaryTrafficPercent=None)
     cluster.turn()
@@ -326,7 +330,9 @@ def test_the_traffic_is_on_what_answers_whenever_something_does(program: Any, lo
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_PROGRAMS, st.integers(1, 6), st.integers(1, 6))
-def test_without_surge_there_are_never_more_pods_than_there_were(program: Any, load: int, unavailable: int) -> None:
+def test_without_surge_there_are_never_more_pods_than_there_were(
+    program: Any, load: int, unavailable: int
+) -> None:
     """Old and new together, whatever happens; and neither do their bounds allow more."""
     strategy = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": unavailable}}
     cluster = rolled_out(load, minReplicas=1, maxReplicas=6, deploymentStrategy=strategy)
@@ -336,7 +342,9 @@ def test_without_surge_there_are_never_more_pods_than_there_were(program: Any, l
         for _ in range(step["turns"]):
             cluster.turn()
             assert sum(cluster.pods.values()) <= most, cluster.pods
-            if any("tidegate.dev/budget" in d["metadata"]["annotations"] for d in cluster.deployments.values()):
+            if any(
+                "tidegate.dev/budget" in d["metadata"]["annotations"] for d in cluster.deployments.values()
+            ):
                 assert sum(cluster.bounds.values()) <= most, (cluster.bounds, cluster.pods)
 
 

@@ -69,7 +69,13 @@ def test_the_framework_and_the_model_spelling_are_one_revision() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"minReplicas": 3}, {"maxReplicas": 9}, {"containerConcurrency": 4}, {"timeout": 9}, {"canaryTrafficPercent": 5}],
+    [
+        {"minReplicas": 3},
+        {"maxReplicas": 9},
+        {"containerConcurrency": 4},
+        {"timeout": 9},
+        {"canaryTrafficPercent": 5},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_what_is_no_part_of_a_pod_makes_no_revision(change: dict[str, int]) -> None:
@@ -165,7 +171,11 @@ _CONTAINER = st.fixed_dictionaries(
 )
 _MODEL = st.fixed_dictionaries(
     {"storageUri": st.sampled_from(["gs://b/m", "pvc://c/m", "s3://b/m.mar", "hf://x/y"])},
-    optional={"runtimeVersion": st.just("2"), "args": st.just(["--x"]), "resources": st.just({"limits": {"cpu": "3"}})},
+    optional={
+        "runtimeVersion": st.just("2"),
+        "args": st.just(["--x"]),
+        "resources": st.just({"limits": {"cpu": "3"}}),
+    },
 )
 _STRATEGIES = st.sampled_from(
     [
@@ -188,7 +198,17 @@ _SCALING = {
 }
 _KNATIVE = st.dictionaries(
     st.sampled_from(
-        ["min-scale", "maxScale", "target", "window", "metric", "initial-scale", "activation-scale", "class", "odd"]
+        [
+            "min-scale",
+            "maxScale",
+            "target",
+            "window",
+            "metric",
+            "initial-scale",
+            "activation-scale",
+            "class",
+            "odd",
+        ]
     ).map(lambda key: f"autoscaling.knative.dev/{key}"),
     st.sampled_from(["0", "1", "3", "70", "60s", "rps", "cpu", "x", "-1", ""]),
     max_size=3,
@@ -205,7 +225,9 @@ def services(draw: st.DrawFn) -> dict[str, Any]:
     item["spec"]["predictor"] = predictor
     item["metadata"]["annotations"] = draw(_KNATIVE)
     if draw(st.integers(0, 5)) == 0:
-        item["spec"]["canary"] = [{"trafficPercent": 20, "predictor": {**predictor, "name": "next", "labels": {"a": "b"}}}]
+        item["spec"]["canary"] = [
+            {"trafficPercent": 20, "predictor": {**predictor, "name": "next", "labels": {"a": "b"}}}
+        ]
     return item
 
 
@@ -234,7 +256,10 @@ def test_observing_what_it_made_changes_nothing(first: Any, second: Any, load: i
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.dictionaries(st.sampled_from(["metadata", "spec", "status", "apiVersion"]), _JUNK), st.lists(_JUNK, max_size=3))
+@given(
+    st.dictionaries(st.sampled_from(["metadata", "spec", "status", "apiVersion"]), _JUNK),
+    st.lists(_JUNK, max_size=3),
+)
 def test_nothing_that_a_loose_schema_lets_through_makes_it_raise(item: Any, objects: Any) -> None:
     """Whatever the object and what is there hold."""
     observed = Observed([o for o in objects if isinstance(o, dict)])
@@ -242,12 +267,53 @@ def test_nothing_that_a_loose_schema_lets_through_makes_it_raise(item: Any, obje
 
 
 _KEYS = st.sampled_from(
-    """containers model sklearn name labels annotations minReplicas maxReplicas scaleTarget scaleMetric autoScaling containerConcurrency timeout
-    canaryTrafficPercent deploymentStrategy storageUris volumes initContainers workerSpec batcher affinity modelFormat storageUri runtime ports env
-    args image resources type rollingUpdate maxSurge metrics resource target predictor trafficPercent containerPort value""".split()
+    [
+        "containers",
+        "model",
+        "sklearn",
+        "name",
+        "labels",
+        "annotations",
+        "minReplicas",
+        "maxReplicas",
+        "scaleTarget",
+        "scaleMetric",
+        "autoScaling",
+        "containerConcurrency",
+        "timeout",
+        "canaryTrafficPercent",
+        "deploymentStrategy",
+        "storageUris",
+        "volumes",
+        "initContainers",
+        "workerSpec",
+        "batcher",
+        "affinity",
+        "modelFormat",
+        "storageUri",
+        "runtime",
+        "ports",
+        "env",
+        "args",
+        "image",
+        "resources",
+        "type",
+        "rollingUpdate",
+        "maxSurge",
+        "metrics",
+        "resource",
+        "target",
+        "predictor",
+        "trafficPercent",
+        "containerPort",
+        "value",
+    ]
 )
 _NEAR = st.recursive(
-    st.none() | st.booleans() | st.integers(-1, 3) | st.sampled_from(["a", "cpu", "gs://a/b", "sklearn", "25%", ""]),
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 3)
+    | st.sampled_from(["a", "cpu", "gs://a/b", "sklearn", "25%", ""]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_KEYS, inner, max_size=4),
     max_leaves=12,
 )
