@@ -161,10 +161,10 @@ class Cluster:
 
     def _apply(self, answer: Wanted) -> None:
         new = {}
-        for item in answer.objects:
+        for asked_for in answer.objects:
+            item = deepcopy(asked_for)
             key = item["kind"], item["metadata"]["name"]
             there = self.objects.get(key)
-            item = deepcopy(item)
             if item["kind"] == "Deployment":
                 made = {"creationTimestamp": f"2026-01-01T00:00:{len(self.objects):02}Z"}
                 item["metadata"] = {**(there["metadata"] if there else made), **item["metadata"]}
@@ -186,7 +186,7 @@ class Cluster:
             if "pause" not in scale:
                 most = scale.get("max", 1000)
                 need = min(max(need, scale["min"]), most)
-                item["spec"]["replicas"] = need if need >= now else max(need, now - 1)
+                item["spec"]["replicas"] = need if need >= now else max(need, now - max(1, now // 4))
 
     def _run(self) -> None:
         for item in self.deployments.values():

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autoscaler.inference.steps import Step, Strategy, step
+from autoscaler.inference.steps import Counts, Step, Strategy, step
 
 _UNLIMITED = 1_000_000_000
 
@@ -264,14 +264,9 @@ class _Roll:
 
     def _step(self, strategy: Strategy, budget: int, share: int | None = None) -> Step:
         gone = self._others(self._newest, self._rolled).values()
-        return step(
-            strategy,
-            budget,
-            old_pods=self._of(self._rolled).pods,
-            new_ready=self._of(self._newest).ready,
-            others=sum(state.pods for state in gone),
-            share=share,
-        )
+        old, new = self._of(self._rolled), self._of(self._newest)
+        there = Counts(old.pods, new.pods, new.ready, sum(state.pods for state in gone))
+        return step(strategy, budget, there, share)
 
     def _budgeted(self) -> int:
         """The pods that the old one had when the step began."""
@@ -294,6 +289,8 @@ class _Roll:
 
     def _canary(self, percent: int) -> dict[str, Place]:
         bounds, strategy = self._goal.bounds, self._goal.strategy
+        if strategy is not None and not percent:
+            return self._dark(strategy)
         able = self._able(self._newest, bounds.least)
         shares = (percent, 100 - percent) if able else (0, 100)
         if percent and able and not self._able(self._rolled, bounds.least):
@@ -301,7 +298,7 @@ class _Roll:
         least = bounds.least if percent else 0
         if not self._known.proven(self._newest) and not self._of(self._newest).ready:
             least = self._start(least)
-        if strategy is None or not percent:
+        if strategy is None:
             return {
                 self._newest: Place(shares[0], min(least, bounds.top), bounds.most),
                 self._rolled: Place(shares[1], bounds.least, bounds.most),
@@ -309,9 +306,28 @@ class _Roll:
         budget = self._budgeted()
         cap = max(1, math.ceil(budget * percent / 100))
         now = self._step(strategy, budget, cap)
+        if not now.old:
+            shares = 100, 0  # there is no place for both
         return {
             self._newest: self._within(shares[0], budget, now.new),
             self._rolled: self._shrinking(shares[1], now),
+        }
+
+    def _dark(self, strategy: Strategy) -> dict[str, Place]:
+        """Rolled back where pods are counted: it gives up its places, and is not started to show that it could be."""
+        bounds = self._goal.bounds
+        gone = sum(state.pods for state in self._others(self._rolled).values())
+        if not gone:
+            return {
+                self._newest: Place(0, 0, bounds.most, leaving=True, fast=True),
+                self._rolled: Place(100, bounds.least, bounds.most),
+            }
+        budget = self._budgeted()
+        surge, _ = strategy.within(budget)
+        room = max(1, min(bounds.top, budget + surge - gone))
+        return {
+            self._newest: Place(0, 0, bounds.most, leaving=True, fast=True, budget=budget),
+            self._rolled: Place(100, min(bounds.least, room), room),
         }
 
     # Canaries by a list.

@@ -97,10 +97,11 @@ class _Reading:
             most = self._taken("max-scale", _number(0, _MOST))
         low, high = 1 if least is None else least, most or 0
         if high and low > high:
-            if least is None:
-                return high, high
-            self._refuse("minReplicas", f"must not be above maxReplicas, {high}, got {low}")
-        return low, high
+            if self._spec.get("minReplicas") is not None:
+                self._refuse("minReplicas", f"must not be above the most, {high}, got {low}")
+            elif least is not None:
+                self._report(f"{self._path}.maxReplicas", f"is below min-scale, {low}, which gives way")
+        return min(low, high or low), high
 
     def _annotated(self) -> Iterator[tuple[str, Any]]:
         for key in ("min-scale", "max-scale"):

@@ -117,6 +117,8 @@ class _Status:
         proven = name in {self._rollout.ready, self._rollout.rolled}
         if proven and (self._goal.bounds.least == 0 or self._goal.percent == 0):
             return _GOOD  # asleep, or waking
+        if self._goal.percent == 0 and self._goal.strategy is not None and self._rollout.rolled != name:
+            return _GOOD  # rolled back, without a place for a pod
         if proven:
             return Word("False", "NoPodReady", f"no pod of {name} is ready")
         return Word("Unknown", "Deploying", f"no pod of {name} is ready yet")

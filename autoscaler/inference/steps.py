@@ -22,6 +22,8 @@ class Strategy:
 
     surge: int | str = _DEFAULT
     unavailable: int | str = _DEFAULT
+    apart: bool = False
+    """None of the new comes while one of the old is there."""
 
     def within(self, budget: int) -> tuple[int, int]:
         """Pods more, and pods fewer; never both 0."""
@@ -29,7 +31,7 @@ class Strategy:
         return surge, unavailable or (0 if surge else 1)
 
 
-RECREATE = Strategy(0, "100%")
+RECREATE = Strategy(0, "100%", apart=True)
 """All old ones leave before the first new one comes."""
 
 
@@ -74,14 +76,29 @@ class Step:
     new: int
 
 
-def step(
-    strategy: Strategy, budget: int, *, old_pods: int, new_ready: int, others: int, share: int | None = None
-) -> Step:
-    """`others`: pods of those that have been given up and still run; `share`: of the budget, what a canary takes; the old one then keeps a pod."""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is there."""
+
+    old: int
+    new: int
+    """Pods of both, whether ready or not."""
+    ready: int
+    """Of the new one."""
+    others: int = 0
+    """Pods of those that have been given up and still run."""
+
+
+def step(strategy: Strategy, budget: int, there: Counts, share: int | None = None) -> Step:
+    """`share`: of the budget, what a canary takes; the old one then keeps a pod."""
     surge, unavailable = strategy.within(budget)
     cap = budget if share is None else share
-    came = min(new_ready, cap)
+    came = min(there.ready, cap)
     leave = unavailable if came < cap else 0
     old = max(0 if share is None else 1, budget - came - leave)
-    room = budget + surge - max(old, old_pods) - others
+    # The old one may grow again, as when a new one was given up, but not into the places of those that still leave.
+    old = max(min(old, there.old), min(old, budget + surge - there.others - there.new))
+    room = budget + surge - max(old, there.old) - there.others
+    if strategy.apart and (there.old or there.others) and share is None:
+        room = there.new
     return Step(old, max(0, min(cap, room)))

@@ -267,9 +267,47 @@ def test_nothing_that_a_loose_schema_lets_through_makes_it_raise(item: Any, obje
 
 
 _KEYS = st.sampled_from(
-    """containers model sklearn name labels annotations minReplicas maxReplicas scaleTarget scaleMetric autoScaling containerConcurrency timeout
-    canaryTrafficPercent deploymentStrategy storageUris volumes initContainers workerSpec batcher affinity modelFormat storageUri runtime ports env
-    args image resources type rollingUpdate maxSurge metrics resource target predictor trafficPercent containerPort value""".split()
+    [
+        "containers",
+        "model",
+        "sklearn",
+        "name",
+        "labels",
+        "annotations",
+        "minReplicas",
+        "maxReplicas",
+        "scaleTarget",
+        "scaleMetric",
+        "autoScaling",
+        "containerConcurrency",
+        "timeout",
+        "canaryTrafficPercent",
+        "deploymentStrategy",
+        "storageUris",
+        "volumes",
+        "initContainers",
+        "workerSpec",
+        "batcher",
+        "affinity",
+        "modelFormat",
+        "storageUri",
+        "runtime",
+        "ports",
+        "env",
+        "args",
+        "image",
+        "resources",
+        "type",
+        "rollingUpdate",
+        "maxSurge",
+        "metrics",
+        "resource",
+        "target",
+        "predictor",
+        "trafficPercent",
+        "containerPort",
+        "value",
+    ]
 )
 _NEAR = st.recursive(
     st.none()
@@ -300,3 +338,11 @@ def test_whatever_a_deployment_has_become_it_does_not_raise(item: Any, spec: Any
     for made in asked(item).objects:
         about = {**made["metadata"], "annotations": {"tidegate.dev/budget": "x"}}
         passes(asked(item, {**made, "metadata": about, "spec": spec, "status": status}).document)
+
+
+def test_the_documentation_shows_the_golden_example_as_it_is() -> None:
+    """What it becomes, too, but for what needs no words."""
+    page = (GOLDEN.parents[2] / "docs" / "inference-services.md").read_text()
+    deployment, *_, document, _ = (GOLDEN / "flowers.out.yaml").read_text().split("---\n")
+    for text in ((GOLDEN / "flowers.yaml").read_text(), deployment, document):
+        assert "".join(f"    {line}\n" for line in text.splitlines()) in page
