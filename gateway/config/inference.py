@@ -34,7 +34,7 @@ class InferenceServicesConfig(Section):
     url_scheme: Literal["http", "https"] = "http"
     """Of the URL in its status."""
     storage_initializer: StorageInitializerConfig = shared(StorageInitializerConfig())
-    gateway_host: HostName | None = "tidegate.tidegate.svc.cluster.local"
-    """The gateways' Service, which NAME.NAMESPACE leads to. `null`: no Service of that name is made."""
+    gateway_host: HostName = "tidegate.tidegate.svc.cluster.local"
+    """The gateways' Service, which NAME.NAMESPACE leads to. `none`: no Service of that name is made."""
     namespaces: Annotated[tuple[Namespace, ...], _Lax] = ()
     """Where they may be. When left out: everywhere."""

@@ -27,6 +27,6 @@ def terms_of(config: Config) -> Terms | None:
         domain=given.domain,
         url_scheme=given.url_scheme,
         storage_initializer=StorageInitializer(fetching.image, fetching.command, fetching.args),
-        gateway_host=given.gateway_host or "",
+        gateway_host="" if given.gateway_host == "none" else given.gateway_host,
     )
     return Terms(settings, given.owned == "all", given.namespaces)
