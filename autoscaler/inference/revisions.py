@@ -207,8 +207,6 @@ class _Roll:
 
     def _alone(self) -> dict[str, Place]:
         bounds, state = self._goal.bounds, self._of(self._newest)
-        if not self._rolled and (state.ready or self._known.proven(self._newest)):
-            self._rolled = self._newest
         floor = self._start(bounds.least) if not self._rolled else bounds.least
         place = Place(100, min(floor, bounds.top), bounds.most)
         leaving = sum(state.pods for state in self._others(self._newest).values())
@@ -372,10 +370,6 @@ class _Roll:
         return {n: s for n, s in self._live.items() if n not in but and n not in self._current}
 
     def _with_leaving(self, places: dict[str, Place]) -> dict[str, Place]:
-        if not any(place.weight for place in places.values()) and not self._goal.stopped:
-            first = self._rolled if self._rolled in places else self._newest
-            if first in places:
-                places[first] = replace(places[first], weight=1)
         fast = self._goal.strategy is not None or self._goal.stopped
         for name, state in self._live.items():
             if name not in places and state.pods:
