@@ -204,10 +204,6 @@ class InferenceService:
     def stopped(self) -> bool:
         return self.annotations.get(STOP, "").lower() == "true"
 
-    @property
-    def refused(self) -> bool:
-        return any(fault.refused for fault in self.faults)
-
     def told(self, given: dict[str, str]) -> dict[str, str]:
         """Those of its labels or annotations that its pods get, too."""
         ours = (*REVISION_OURS, "kubectl.kubernetes.io/")

@@ -182,8 +182,7 @@ class _Roll:
         return self._rolled
 
     def _stopped(self) -> dict[str, Place]:
-        names = dict.fromkeys(name for name in (self._newest, self._rolled) if name)
-        return dict.fromkeys(names, Place(0, 0, self._goal.bounds.most, leaving=True, fast=True))
+        return {name: self._leaving(name, fast=True) for name in (self._newest, self._rolled) if name}
 
     def _kept(self) -> Rollout:
         """Nothing that could be done is asked for: all goes on as it was."""
@@ -207,8 +206,6 @@ class _Roll:
 
     def _alone(self) -> dict[str, Place]:
         bounds, state = self._goal.bounds, self._of(self._newest)
-        if not self._rolled and (state.ready or self._known.proven(self._newest)):
-            self._rolled = self._newest
         floor = self._start(bounds.least) if not self._rolled else bounds.least
         place = Place(100, min(floor, bounds.top), bounds.most)
         leaving = sum(state.pods for state in self._others(self._newest).values())
@@ -282,7 +279,7 @@ class _Roll:
 
     def _shrinking(self, weight: int, now: Step) -> Place:
         if not now.old:
-            return Place(weight, 0, 0, leaving=True, fast=True)
+            return replace(self._leaving(self._rolled, fast=True), weight=weight)
         return Place(weight, min(self._goal.bounds.least, now.old), now.old, fast=True)
 
     # A canary by percentage.
@@ -319,14 +316,14 @@ class _Roll:
         gone = sum(state.pods for state in self._others(self._rolled).values())
         if not gone:
             return {
-                self._newest: Place(0, 0, bounds.most, leaving=True, fast=True),
+                self._newest: self._leaving(self._newest, fast=True),
                 self._rolled: Place(100, bounds.least, bounds.most),
             }
         budget = self._budgeted()
         surge, _ = strategy.within(budget)
         room = max(1, min(bounds.top, budget + surge - gone))
         return {
-            self._newest: Place(0, 0, bounds.most, leaving=True, fast=True, budget=budget),
+            self._newest: replace(self._leaving(self._newest, fast=True), budget=budget),
             self._rolled: Place(100, min(bounds.least, room), room),
         }
 
@@ -372,13 +369,13 @@ class _Roll:
         return {n: s for n, s in self._live.items() if n not in but and n not in self._current}
 
     def _with_leaving(self, places: dict[str, Place]) -> dict[str, Place]:
-        if not any(place.weight for place in places.values()) and not self._goal.stopped:
-            first = self._rolled if self._rolled in places else self._newest
-            if first in places:
-                places[first] = replace(places[first], weight=1)
         fast = self._goal.strategy is not None or self._goal.stopped
         for name, state in self._live.items():
             if name not in places and state.pods:
-                most = self._goal.bounds.most
-                places[name] = Place(0, 0, most, leaving=True, fast=fast, budget=state.budget)
+                places[name] = replace(self._leaving(name, fast=fast), budget=state.budget)
         return places
+
+    def _leaving(self, name: str, *, fast: bool) -> Place:
+        """It never grows again: its averages are of the traffic that it had."""
+        most = min(max(1, self._of(name).replicas), self._goal.bounds.top)
+        return Place(0, 0, most, leaving=True, fast=fast)

@@ -54,11 +54,9 @@ class Runtime:
 
     def rank(self, form: str) -> tuple[bool, int]:
         """Smallest first: by the priority of the format's first entry, those without any last."""
-        for entry in mappings(self.spec.get("supportedModelFormats")):
-            priority = entry.get("priority")
-            if text(entry.get("name")) == form:
-                return (False, -priority) if isinstance(priority, int) else (True, 0)
-        return True, 0
+        entries = mappings(self.spec.get("supportedModelFormats"))
+        priority = next((e.get("priority") for e in entries if text(e.get("name")) == form), None)
+        return (False, -priority) if isinstance(priority, int) else (True, 0)
 
     @property
     def age(self) -> int:

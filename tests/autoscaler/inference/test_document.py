@@ -49,4 +49,4 @@ def test_one_that_leaves_has_nothing_that_would_keep_it() -> None:
         answer = cluster.turn()
     assert answer.document is not None
     leaving = [b["scale"] for b in answer.document["backends"].values() if b["scale"]["min"] == 0]
-    assert leaving == [{"min": 0, "max": 4}]
+    assert leaving == [{"min": 0, "max": 2}]

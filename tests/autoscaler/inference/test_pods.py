@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from autoscaler.inference.runtimes import runtimes_of
 from autoscaler.inference.shapes import Observed, Settings, StorageInitializer
 from autoscaler.inference.wanted import wanted
 from tests.inferences import SHIPPED, asked, container_of, isvc, kinds, model, pod_of
@@ -157,3 +158,22 @@ def test_pods_get_the_labels_and_annotations_that_are_not_for_controllers() -> N
     assert about["labels"]["team"] == "b"
     assert about["labels"]["serving.kserve.io/inferenceservice"] == "flowers"
     assert about["annotations"] == {"a": "1", "sidecar": "no"}
+
+
+def test_a_variable_of_the_runtime_is_replaced_by_the_predictors() -> None:
+    """By its name; the others stay."""
+    spec = {"modelFormat": {"name": "pytorch"}, "env": [{"name": "TS_SERVICE_ENVELOPE", "value": "json"}]}
+    assert container_of(asked(model(**spec)))["env"] == [{"name": "TS_SERVICE_ENVELOPE", "value": "json"}]
+
+
+def test_a_runtime_without_containers_is_refused() -> None:
+    """There would be nothing to run."""
+    empty = {
+        "kind": "ClusterServingRuntime",
+        "metadata": {"name": "empty"},
+        "spec": {"supportedModelFormats": [{"name": "sklearn"}]},
+    }
+    answer = wanted(model(runtime="empty"), runtimes_of([empty]), Observed(), Settings(), 1e9)
+    assert [(fault.path, fault.refused) for fault in answer.faults] == [
+        ("spec.predictor.model.runtime", True)
+    ]

@@ -37,6 +37,7 @@ def test_what_a_predictor_cannot_have_is_refused(key: str) -> None:
         ({"storageUri": "pvc://UPPER/x"}, "storageUri"),
         ({"modelFormat": {}}, "modelFormat.name"),
         ({"name": "mine"}, "name"),
+        ({"image": 1}, "image"),
         ({"ports": [{"containerPort": 0}]}, "ports"),
         ({"ports": [{"containerPort": 9000, "name": "h2c"}]}, "ports"),
     ],
@@ -125,3 +126,50 @@ def test_triton_and_onnx_speak_v2_unless_told_otherwise() -> None:
     for framework, protocol in (("onnx", "v2"), ("triton", "v2"), ("huggingface", "v2"), ("sklearn", None)):
         item = isvc(**{framework: {"storageUri": "gs://b/m"}})
         assert (read(item).predictor.model or {}).get("protocolVersion") == protocol
+
+
+def test_a_namespace_that_is_none_is_refused() -> None:
+    """Nothing could be made there."""
+    item = isvc()
+    item["metadata"]["namespace"] = "No.Name"
+    assert faults(item) == [("metadata.namespace", True)]
+
+
+def test_an_annotation_of_kserve_that_means_nothing_here_is_told() -> None:
+    """It changes nothing that is served."""
+    item = isvc()
+    item["metadata"]["annotations"] = {"serving.kserve.io/enable-tag-routing": "true"}
+    assert faults(item) == [("metadata.annotations[serving.kserve.io/enable-tag-routing]", False)]
+
+
+def test_a_predictors_name_is_part_of_its_objects_names() -> None:
+    """So it must be one."""
+    assert faults(isvc(name="Next")) == [("spec.predictor.name", True)]
+    assert faults(isvc(name="next")) == []
+
+
+def test_the_newer_spelling_of_triton_speaks_v2_too() -> None:
+    """As KServe has it."""
+    item = model(modelFormat={"name": "triton"})
+    assert (read(item).predictor.model or {})["protocolVersion"] == "v2"
+
+
+@pytest.mark.parametrize(
+    "uris",
+    [
+        [{"uri": "gs://b/m", "mountPath": "mnt"}],
+        [{"uri": "gs://b/m"}, {"uri": "gs://b/n"}],
+    ],
+    ids=["no path", "one folder twice"],
+)
+def test_models_that_have_no_place_are_refused(uris: Any) -> None:
+    """Each needs a folder of its own."""
+    item = isvc(storageUris=uris)
+    assert faults(item) == [("spec.predictor.containers.storageUri", True)]
+
+
+def test_one_uri_beside_several_is_refused() -> None:
+    """Nobody can tell which is meant."""
+    item = model()
+    item["spec"]["predictor"]["storageUris"] = [{"uri": "gs://b/n"}]
+    assert ("spec.predictor.model.storageUri", True) in faults(item)

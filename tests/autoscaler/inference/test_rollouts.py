@@ -268,6 +268,22 @@ def test_a_canary_of_a_list_is_promoted_by_its_name() -> None:
     assert cluster.pods == {NEW: 10}
 
 
+def test_a_list_of_canaries_whose_revision_changes_keeps_the_one_that_answers() -> None:
+    """Until the next is ready."""
+    cluster = rolled_out(load=10)
+    entry = isvc(image=NEW, name="next")["spec"]["predictor"]
+    cluster.service["spec"]["canary"] = [{"predictor": entry, "trafficPercent": 20}]
+    cluster.settle()
+    cluster.broken = {NEWER}
+    entry["containers"][0]["image"] = NEWER
+    for _ in range(8):
+        cluster.turn()
+        assert cluster.weights == {OLD: 80, NEW: 20}
+    cluster.broken = set()
+    cluster.settle()
+    assert cluster.weights == {OLD: 80, NEWER: 20}
+
+
 def test_what_leaves_has_no_autoscaler_of_the_cluster() -> None:
     """It would hold a pod."""
     cluster = rolled_out(load=2, scaleMetric="cpu", maxReplicas=5)

@@ -148,3 +148,44 @@ def test_whoever_scales_it_otherwise_is_left_to_it(name: str) -> None:
     document = asked(item).document
     assert document is not None
     assert document["backends"].popitem()[1]["scale"] == {"min": 1, "pause": True}
+
+
+def test_an_average_value_is_one() -> None:
+    """`scaleMetricType`."""
+    (metric,) = scaling(scaleMetric="memory", scaleTarget=512, scaleMetricType="AverageValue").metrics
+    assert metric["resource"]["target"] == {"type": "AverageValue", "averageValue": "512Mi"}
+
+
+def test_a_resource_without_a_target_has_kserves() -> None:
+    """80 percent."""
+    metrics = [{"type": "Resource", "resource": {"name": "cpu"}}]
+    (metric,) = scaling(autoScaling={"metrics": metrics}).metrics
+    assert metric["resource"]["target"] == {"type": "Utilization", "averageUtilization": 80}
+
+
+def test_keda_is_not_there_and_that_is_told() -> None:
+    """Tidegate scales instead."""
+    service = isvc()
+    service["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": "keda"}
+    answer = asked(service)
+    assert [fault.refused for fault in answer.faults] == [False]
+    assert answer.document is not None
+
+
+def test_a_least_by_annotation_gives_way_to_the_fields_most() -> None:
+    """What the object says in its own words counts."""
+    found = scaling({"min-scale": "9"}, maxReplicas=3)
+    assert (found.least, found.most) == (3, 3)
+    assert [fault.refused for fault in found.faults] == [False]
+
+
+def test_pods_to_wake_with_fit_the_bounds_or_are_left_out() -> None:
+    """The configuration would not take them."""
+    assert "activation_scale" not in scaling({"activation-scale": "5"}).backend_scale(1, 3)
+    assert scaling({"activation-scale": "3"}).backend_scale(1, 3)["activation_scale"] == 3
+
+
+def test_a_behavior_without_the_clusters_autoscaler_is_told() -> None:
+    """There is nothing that would follow it."""
+    (fault,) = scaling(autoScaling={"behavior": {"scaleDown": {}}}).faults
+    assert (fault.path, fault.refused) == ("spec.predictor.autoScaling.behavior", False)
