@@ -19,6 +19,8 @@ from autoscaler.spec import ScalingSpec
 
 VERSION = 1
 """To be raised with whatever changes what is packed."""
+BEGIN = b'{"version":'
+"""What each begins with, whatever its version."""
 _FORM = re.compile(rb'\{"version":(\d{1,9}),"crc32":(\d{1,10}),"snapshot":(\{.*\})\}\n', re.DOTALL)
 _AHEAD = 1.0
 """Seconds by which a snapshot's time may be later than now: clocks are kept right."""

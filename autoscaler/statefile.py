@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from autoscaler.snapshot import Snapshot
+from autoscaler.snapshot import BEGIN, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class StateFile:
     async def read(self, now: float) -> Snapshot | None:
         """What the last one left; None when there is nothing, or nothing of use."""
         try:
-            return Snapshot.decode(await asyncio.to_thread(self.path.read_bytes), now)
+            return Snapshot.decode(await asyncio.to_thread(self._read), now)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -73,12 +73,30 @@ class StateFile:
                 logger.info("the state is kept in %s again", self.path)
             self._problem = ""
 
+    def _read(self) -> bytes:
+        return self._ours().read_bytes()
+
+    def _ours(self) -> Path:
+        """Where the path leads. ValueError when something else is there than what we have written: a FIFO would be waited for without end when
+        read; /dev/null, or a configuration that was named by mistake, would be lost when written.
+        """
+        path = self.path.resolve()
+        if path.is_file():
+            with path.open("rb") as file:
+                begin = file.read(len(BEGIN))
+            if not BEGIN.startswith(begin):
+                raise ValueError("it holds something else, which is left as it is")
+        elif path.exists():
+            raise ValueError("it is not a regular file")
+        return path
+
     def _replace(self, snapshot: Snapshot) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        path = self._ours()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             new.write_bytes(snapshot.encode())
-            new.replace(self.path)
+            new.replace(path)
         except BaseException:
             new.unlink(missing_ok=True)
             raise

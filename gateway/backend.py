@@ -2,71 +2,28 @@
 
 Every request enters once (`enter` or `wait`) and leaves once (`leave`, `give_up`, or in what `expire` and `update` return);
 between the two it is either in flight on an Endpoint or in the queue. Methods return who was granted or refused; the caller, at
-the edge, tells them. Two clocks make the deadlines fair: one runs while a pod is available and bounds the wait for a slot
-(`queue.timeout`), the other runs while none is and bounds the wait for a start (`activation.timeout`).
+the edge, tells them. `patience` says who has waited long enough, and who need not begin to.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
-from gateway.errors import (
-    ACTIVATION_TIMEOUT,
-    BACKEND_REMOVED,
-    CANNOT_START,
-    CONNECT_FAILED,
-    QUEUE_FULL,
-    QUEUE_TIMEOUT,
-    GatewayError,
-    Reason,
-)
+from gateway.door import Door
+from gateway.ejection import Ejections
+from gateway.endpoint import EndpointInfo, Endpoints
+from gateway.errors import BACKEND_REMOVED, CANNOT_START, GatewayError, Reason
+from gateway.limits import Limits
+from gateway.patience import Patience
+from gateway.slowstart import Warming
+from gateway.standing import Standing
 from gateway.stats import BackendStats, Traffic
-from gateway.timers import Stopwatch
+
+__all__ = ["Backend", "EndpointInfo", "Endpoints", "Limits", "Verdict"]
 
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
-
-
-@dataclass(frozen=True)
-class EndpointInfo:
-    """One pod as its publisher sees it."""
-
-    uid: str
-    """Names the pod, never its address: a new process or pod has a new uid, even on the same port."""
-    host: str
-    port: int
-    ready: bool
-    draining: bool = False
-    trust: Any = None
-    """What connections to it are held to (a `tls.Trust`); None: they are plain."""
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """All that is known of one Backend's pods at one moment."""
-
-    pods: tuple[EndpointInfo, ...] = ()
-    cannot_start: str | None = None
-    """Why pods cannot start, in words for the person who called; None while they may."""
-    pending: str | None = None
-    """Why they take long, for whoever has waited too long."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a Backend allows. Times are seconds."""
-
-    concurrency: int = 0
-    """Requests open to a pod at once; 0: no limit."""
-    depth: int = 100
-    queue_timeout: float = 60.0
-    activation_timeout: float = 300.0
-    hold: bool = False
-    """A request whose client left keeps its slot until the pod has answered."""
-    paused: bool = False
-    """Nobody starts pods; said to whoever has waited too long."""
 
 
 @dataclass
@@ -87,21 +44,25 @@ class Backend:
     def __init__(self, name: str, limits: Limits, now: float) -> None:
         self.name = name
         self.limits = limits
-        self.breaker = Breaker(limits.concurrency, limits.depth)
+        self.breaker = Breaker(limits.concurrency, limits.depth, limits.picking)
         self.activator = Activator()
+        self.patience = Patience(name, limits, self.breaker, self.activator, now)
         self.stats = BackendStats(now)
+        self.door = Door(name, self.breaker, self.patience, self.stats.sheds)
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
         self.endpoints: dict[str, Endpoint] = {}
+        self.ejections = Ejections(name, self.breaker, self.endpoints)
+        self.restless = False
+        """Time alone may change something: who gets how much, or who is out."""
+        self._warming = Warming(self.breaker)
         self._leaving: dict[tuple[str, str, int], Endpoint] = {}
         """Named no more, with requests still open to them."""
         self.nudge_due = False
         """Somebody should tell the autoscalers now; whoever does sets it back."""
         self.removed = False
         self._retrying = 0
-        self._served = Stopwatch()
-        self._starved = Stopwatch()
-        self._starved.set(running=True, now=now)
+        self._configure(now)
 
     def traffic_of(self, route: str) -> Traffic:
         traffic = self.traffic.get(route)
@@ -111,9 +72,9 @@ class Backend:
 
     # -- a request's way
 
-    def enter(self, now: float) -> Endpoint | None:
-        """Begin a request on a free slot; None when it has to `wait`."""
-        endpoint = self.breaker.acquire()
+    def enter(self, now: float, key: int | None = None) -> Endpoint | None:
+        """Begin a request on a free slot; None when it has to `wait`. `key`: see `Waiter`."""
+        endpoint = self.breaker.acquire(key)
         if endpoint is not None:
             stats = self.stats
             stats.begun += 1
@@ -125,17 +86,31 @@ class Backend:
             in_flight.value = value + 1
         return endpoint
 
-    def wait(self, waiter: Waiter, now: float) -> None:
-        """Begin a request in the queue.
+    def wait(self, waiter: Waiter, now: float) -> list[tuple[Waiter, GatewayError]]:
+        """Begin a request in the queue; returns those that were pushed out for it.
 
-        Raises GatewayError: queue_full, cannot_start, or backend_removed.
+        Raises GatewayError: queue_full, queue_timeout when its turn would come too late, cannot_start, or backend_removed.
         """
-        self._refuse_if_hopeless()
-        if self.breaker.full:
-            detail = f"backend {self.name} has {self.breaker.queued} requests waiting, its queue's depth"
-            raise GatewayError(QUEUE_FULL, detail, self._retry_after(now))
+        if self.removed or self.activator.cannot_start is not None:
+            self._refuse_if_hopeless()
+        victims = self.door.admit(waiter, now)
+        pushed = self._push_out(victims, now) if victims else []
         self.stats.begun += 1
         self._queue(waiter, now)
+        return pushed
+
+    def grow(self, waiter: Waiter, size: int, now: float) -> list[tuple[Waiter, GatewayError]]:
+        """The same when more of its body has come. Raises GatewayError: queue_full; then it still waits."""
+        pushed = self._push_out(self.door.room(waiter, 0, size, now), now)
+        self.breaker.grow(waiter, size)
+        return pushed
+
+    def displace(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+        """The gateway's memory is needed for others: these wait no longer."""
+        refused = self._take_out(waiters, self.door.displaced(len(waiters), now), now)
+        if not self.breaker.queued:
+            self._start_over("abandoned", now)
+        return refused
 
     def again(self, waiter: Waiter, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Put a request whose Endpoint failed it before an answer back, in front of the queue; returns the grants.
@@ -146,16 +121,39 @@ class Backend:
             self._refuse_if_hopeless()
         self.stats.in_flight.add(-1, now)
         self.breaker.release(endpoint)
+        self.ends(waiter.standing, now)
         self._queue(waiter, now, first=True)
-        return self.grants(now)
+        granted = self.grants(now)
+        if granted:
+            self.patience.pace.granted(now)
+        return granted
 
     def leave(self, endpoint: Endpoint, now: float) -> list[tuple[Waiter, Endpoint]]:
         """End a request that held a slot; returns who got it."""
         stats = self.stats
         stats.ended += 1
         stats.in_flight.add(-1, now)
-        self.breaker.release(endpoint)
-        return self.grants(now) if self.breaker.queued else []
+        breaker = self.breaker
+        if endpoint.listed:  # Breaker.release, in one piece
+            breaker.picker.give_back(endpoint)
+        else:
+            breaker.release(endpoint)
+        if not breaker.waiting:
+            return []
+        granted = self.grants(now)
+        if granted:
+            self.patience.pace.granted(now)
+        return granted
+
+    def begins(self, standing: Standing, now: float) -> None:
+        """A request that did not wait has a slot, which is put on its tenant's account if anybody keeps one."""
+        if standing.metered and self.breaker.fair is not None:
+            self.breaker.fair.begin(standing.tenant, now)
+
+    def ends(self, standing: Standing, now: float) -> None:
+        """It has it no more."""
+        if standing.metered and self.breaker.fair is not None:
+            self.breaker.fair.end(standing.tenant, now)
 
     def give_up(self, waiter: Waiter, now: float) -> bool:
         """End a request that waits, of its own will; False when it waits no more."""
@@ -165,6 +163,7 @@ class Backend:
         self.stats.ended += 1
         if not self.breaker.queued:
             self._start_over("abandoned", now)
+            self.patience.queue_changed(now)
         return True
 
     def begin_retry(self, share: float) -> bool:
@@ -187,11 +186,14 @@ class Backend:
     def update(self, news: Endpoints, now: float) -> Verdict:
         """Take over what is now known of the pods."""
         verdict = Verdict()
+        first: list[Endpoint] = []
         known = {info.uid: (info.host, info.port) for info in news.pods}
         for uid in [uid for uid, e in self.endpoints.items() if known.get(uid) != (e.host, e.port)]:
             endpoint = self.endpoints.pop(uid)
             endpoint.ready = False
             self.breaker.update(endpoint)
+            self.ejections.dismiss(endpoint)
+            self._warming.forget(endpoint)
             verdict.gone.append(endpoint)
         # One that is named again, as a fixed URL may be, still has what was open to it: its limit holds over all of that.
         leaving = {
@@ -199,14 +201,21 @@ class Backend:
         }
         for info in news.pods:
             returned = leaving.pop((info.uid, info.host, info.port), None)
-            known_as = self.endpoints.get(info.uid) or _trusted_again(returned)
-            endpoint = known_as or Endpoint(info.uid, info.host, info.port)
+            known_as = self.endpoints.get(info.uid)
+            endpoint = known_as or returned or Endpoint(info.uid, info.host, info.port)
             self.endpoints[info.uid] = endpoint
             endpoint.ready, endpoint.draining = info.ready, info.draining
+            if known_as is None:
+                self.ejections.admit(endpoint)
             if endpoint.trust != info.trust:
                 endpoint.trust = info.trust
                 verdict.renewed.append(endpoint)
+            unused = endpoint.number < 0
             self.breaker.update(endpoint)
+            if unused and endpoint.listed:
+                first.append(endpoint)
+        self.ejections.settle()
+        self._warming.begin(first, now)
         self._leaving = leaving
         self.activator.cannot_start = news.cannot_start
         self.activator.pending = news.pending
@@ -221,18 +230,33 @@ class Backend:
         self, endpoint: Endpoint, now: float, *, suspect: bool, refusal: str | None = None
     ) -> list[tuple[Waiter, Endpoint]]:
         """An Endpoint refused a connection, and why, or accepts again; returns the grants."""
-        endpoint.suspect, endpoint.refusal = suspect, refusal
-        if endpoint.uid in self.endpoints:
-            self.breaker.update(endpoint)
-            self._availability(now)
+        if suspect:
+            self.ejections.suspect(endpoint, refusal)
+        else:
+            self.ejections.trust(endpoint)
+        return self.settle(now)
+
+    def settle(self, now: float) -> list[tuple[Waiter, Endpoint]]:
+        """Who is out has changed; returns the grants."""
+        self._availability(now)
         return self.grants(now)
+
+    @property
+    def due(self) -> float:
+        """When to `turn` next."""
+        return min(self.ejections.due, self._warming.due)
+
+    def turn(self, now: float) -> list[str]:
+        """What time alone has brought about, in words; `settle` next."""
+        if now >= self._warming.due:
+            self._warming.turn(now)
+        return self.ejections.turn(now) if now >= self.ejections.due else []
 
     def relimit(self, limits: Limits, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Take over new limits: a lowered one stops new grants only; returns the grants of a raised one."""
         self.limits = limits
-        self.breaker.limit = limits.concurrency
-        self.breaker.depth = limits.depth
-        return self.grants(now)
+        self._configure(now)
+        return self.settle(now)
 
     def remove(self, now: float) -> Verdict:
         """The configuration names it no more: what is in flight goes on, nobody waits any longer.
@@ -254,8 +278,8 @@ class Backend:
         back in front: their time began anew.
         """
         expired: list[tuple[Waiter, GatewayError]] = []
-        for waiter in self.breaker.waiters():
-            error = self._overdue(waiter, now)
+        for waiter in self.breaker.waiting:
+            error = self.patience.overdue(waiter, now)
             if error is not None:
                 expired.append((waiter, error))
             elif not waiter.avoid:
@@ -266,14 +290,17 @@ class Backend:
             self.stats.ended += 1
         if expired and not self.breaker.queued:
             self._start_over("timeout", now)
+            self.patience.queue_changed(now)
         return expired
 
     def grants(self, now: float) -> list[tuple[Waiter, Endpoint]]:
         """Give free slots to those who wait."""
-        granted = self.breaker.grants()
+        granted = self.breaker.grants(now)
         for waiter, _ in granted:
             self._unqueued(waiter, now)
             self.stats.in_flight.add(1, now)
+        if granted and not self.breaker.waiting:
+            self.patience.queue_changed(now)
         return granted
 
     @property
@@ -285,13 +312,27 @@ class Backend:
 
     # -- inside
 
+    def _configure(self, now: float) -> None:
+        limits, breaker = self.limits, self.breaker
+        self.patience.relimit(limits)
+        breaker.limit, breaker.depth, breaker.bytes_limit = limits.concurrency, limits.depth, limits.bytes
+        breaker.requeue(limits.discipline, now)
+        if limits.picking != breaker.picking:
+            breaker.repick(limits.picking, self.endpoints.values())
+        self.ejections.configure(limits.ejection, limits.panic, now, checked=limits.checked)
+        self.restless = limits.slow_start > 0 or limits.ejection is not None
+        self._warming.seconds = limits.slow_start
+        self._warming.turn(now)
+
     def _queue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
-        waiter.served_at = self._served.read(now)
-        waiter.starved_at = self._starved.read(now)
-        waiter.cold = waiter.cold or self._starting
-        self.breaker.enqueue(waiter, first=first)
+        breaker = self.breaker
+        if not breaker.available:
+            waiter.cold = waiter.cold or self._starting
+        breaker.enqueue(waiter, now, first=first)
+        self.patience.begin(waiter, now)
         self.stats.queued.add(1, now)
-        self._ask(now)
+        if not breaker.available:
+            self._ask(now)
 
     def _unqueued(self, waiter: Waiter, now: float) -> None:
         stats = self.stats
@@ -307,45 +348,27 @@ class Backend:
         if self.activator.cannot_start is not None and not self.breaker.available:
             raise GatewayError(CANNOT_START, self.activator.cannot_start)
 
-    def _retry_after(self, now: float) -> float:
-        """When the one that has waited longest will have gone at the latest, as a coarse guess; at least a second."""
-        first = self.breaker.first()
-        return max(1.0, min(now - first.since, self.limits.queue_timeout)) if first else 1.0
+    def _push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+        return self._take_out(waiters, self.door.pushed_out(len(waiters), now), now) if waiters else []
 
-    def _overdue(self, waiter: Waiter, now: float) -> GatewayError | None:
-        limits = self.limits
-        if self._served.read(now) - waiter.served_at >= limits.queue_timeout:
-            detail = f"waited {now - waiter.since:.1f} s for a free slot of backend {self.name}"
-            return GatewayError(QUEUE_TIMEOUT, detail, self._retry_after(now))
-        if waiter.avoid and not self.breaker.available and now - waiter.since >= limits.queue_timeout:
-            return self._unconnected(waiter, now)
-        if self._starved.read(now) - waiter.starved_at < limits.activation_timeout:
-            return None
-        if waiter.avoid:
-            return self._unconnected(waiter, now)
-        why = self.activator.pending or ("its scaling is paused" if limits.paused else "")
-        because = f": {why}" if why else ""
-        detail = f"no pod of backend {self.name} became ready in {now - waiter.since:.1f} s{because}"
-        return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
-
-    def _unconnected(self, waiter: Waiter, now: float) -> GatewayError:
-        pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
-        detail = f"backend {self.name}: {pods} refused or lost the connection and no other pod became ready in {now - waiter.since:.1f} s"
-        return GatewayError(CONNECT_FAILED, detail)
-
-    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
-        waiters = list(self.breaker.waiters())
+    def _take_out(
+        self, waiters: list[Waiter], error: GatewayError, now: float
+    ) -> list[tuple[Waiter, GatewayError]]:
         for waiter in waiters:
             self.breaker.withdraw(waiter)
             self._unqueued(waiter, now)
         self.stats.ended += len(waiters)
-        return [(waiter, GatewayError(reason, detail)) for waiter in waiters]
+        if waiters and not self.breaker.queued:
+            self.patience.queue_changed(now)
+        return [(waiter, error) for waiter in waiters]
+
+    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
+        return self._take_out(list(self.breaker.waiting), GatewayError(reason, detail), now)
 
     def _availability(self, now: float) -> None:
-        available = self.breaker.available > 0
-        self._served.set(running=available, now=now)
-        self._starved.set(running=not available, now=now)
-        if available:
+        growing = any(not (e.available or e.draining) for e in self.endpoints.values())
+        self.patience.pods_changed(now, growing=growing or self.activator.pending is not None)
+        if self.breaker.available:
             self._start_over("ready", now)
         else:
             self._ask(now)
@@ -373,16 +396,3 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} in_flight={self.in_flight} queued={self.breaker.queued} endpoints={len(self.endpoints)}>"
-
-
-def _refused(endpoint: Endpoint) -> str:
-    why = f" ({endpoint.refusal})" if endpoint.refusal else ""
-    return f"{endpoint.host}:{endpoint.port}{why}"
-
-
-def _trusted_again(endpoint: Endpoint | None) -> Endpoint | None:
-    """One that was left out and is named again: nobody probes it any more, so that it counts as accepting until it refuses anew."""
-    if endpoint is not None:
-        endpoint.suspect = False
-        endpoint.refusal = None
-    return endpoint

@@ -147,7 +147,7 @@ def _growth(before: list[int], after: list[int]) -> dict[int, int]:
 
 
 def _add_waiting(counts: dict[int, int], backend: Backend, now: float) -> None:
-    for waiter in islice(backend.breaker.waiters(), MOST_WAITERS):
+    for waiter in islice(backend.breaker.waiting, MOST_WAITERS):
         index = bisect_left(LATENCY_BOUNDS, now - waiter.since)
         counts[index] = counts.get(index, 0) + 1
 

@@ -57,11 +57,15 @@ class Bodies(Deadlines):
         """Account for what is held, now that it has to wait; False when there was no room for it, which ended the request."""
         buffered = self._gateway.buffered
         more = self._held_bytes - self._weighed
-        if more and not buffered.hold(more):
+        if more and not buffered.hold(more) and not self._displace(more):
             self.fail(buffered.refusal())
             return False
         self._weighed = self._held_bytes
         return True
+
+    def _displace(self, size: int) -> bool:
+        """Make room in the gateway's memory at the cost of others; False when that cannot be."""
+        raise NotImplementedError
 
     def _let_go(self) -> None:
         """The bytes are somewhere else, or nobody wants them."""

@@ -3,66 +3,35 @@
 Laws, held by property tests:
 - an Endpoint never has more requests open than the limit (a lowered limit only stops new grants);
 - a waiter waits only while no slot is free, so nobody waits behind a busy pod while another idles;
-- nobody overtakes: a newcomer is served only when nobody waits;
-- each waiter leaves exactly once: granted, withdrawn, or taken out as expired.
+- nobody overtakes: a newcomer is served only when nobody waits, and those who wait go in the queue's order (`queues`);
+- each waiter leaves exactly once: granted, withdrawn, or taken out as expired or pushed out.
 
-Picking is exact least-requests in O(1): available Endpoints stand in rows by their requests in flight, each row in the
-order in which they came into it, which makes ties round robin. `backend` owns a Breaker and keeps the clocks.
+They hold for every policy of `picking`, which chooses among the Endpoints that have a free slot, with every discipline of `queues`. An Endpoint that is
+out, and shall show by one request whether it is well again, is on trial: it gets that one before others are asked, and nothing more until that
+has ended. `backend` owns a Breaker, `patience` keeps the clocks.
 """
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from typing import Any, Protocol
+from math import inf
+from typing import Protocol
 
+from gateway.endpoint import TRIAL_DUE, TRIAL_UNDER_WAY, Endpoint
 from gateway.errors import GatewayError
+from gateway.picking import ConsistentHash, FirstAvailable, LeastRequests, Picker, Picking, RoundRobin
+from gateway.queues import Discipline, FairQueue
+from gateway.standing import ANYONE, Standing
+from gateway.warmpicking import WarmLeastRequests
 
-
-class Endpoint:
-    """One pod of a Backend: its address, its state, and the requests open to it."""
-
-    __slots__ = (
-        "draining",
-        "host",
-        "in_flight",
-        "listed",
-        "pool",
-        "port",
-        "ready",
-        "refusal",
-        "suspect",
-        "trust",
-        "uid",
-    )
-
-    def __init__(self, uid: str, host: str, port: int) -> None:
-        self.uid = uid
-        self.host = host
-        self.port = port
-        self.in_flight = 0
-        self.ready = False
-        self.draining = False
-        self.suspect = False
-        """It refused a connection; nothing new goes there until a probe gets through."""
-        self.refusal: str | None = None
-        """Why it is suspect, in words, where there are any."""
-        self.listed = False
-        """It stands in the Breaker's rows: it may be picked."""
-        self.pool: Any = None
-        """Connections to it. Theirs who open them; nothing here looks inside."""
-        self.trust: Any = None
-        """What its connections are held to, for those who open them; None: they are plain."""
-
-    @property
-    def available(self) -> bool:
-        return self.ready and not self.draining and not self.suspect
-
-    def __repr__(self) -> str:
-        marks = [mark for mark in ("ready", "draining", "suspect") if getattr(self, mark)]
-        return f"<Endpoint {self.uid} {self.host}:{self.port} in_flight={self.in_flight} {'+'.join(marks) or 'not ready'}>"
+__all__ = ["Breaker", "Endpoint", "Seeker", "Waiter", "picker_of"]
 
 
 class Seeker(Protocol):
     """Who wants an Endpoint: an Exchange."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of its body that count against the gateway's bound."""
 
     def granted(self, endpoint: Endpoint, now: float) -> None: ...
     def refused(self, error: GatewayError) -> None: ...
@@ -71,17 +40,43 @@ class Seeker(Protocol):
 class Waiter:
     """A queued request, as the queue needs to know it."""
 
-    __slots__ = ("avoid", "cold", "request", "served_at", "since", "starved_at")
+    __slots__ = (
+        "avoid",
+        "cold",
+        "due",
+        "key",
+        "request",
+        "served_at",
+        "since",
+        "size",
+        "standing",
+    )
 
-    def __init__(self, request: Seeker, since: float, avoid: Collection[Endpoint] = ()) -> None:
+    def __init__(
+        self,
+        request: Seeker,
+        since: float,
+        avoid: Collection[Endpoint] = (),
+        key: int | None = None,
+        *,
+        standing: Standing = ANYONE,
+        size: int = 0,
+        due: float = inf,
+    ) -> None:
         self.request = request
         """Whom the grant is for; handed back untouched."""
         self.since = since
         self.avoid = avoid
         """Endpoints it would rather not get: those that failed it."""
+        self.key = key
+        """What it has in common with others that should meet the same Endpoint."""
+        self.standing = standing
+        self.size = size
+        """Bytes that wait with it: its head, and what there is of its body."""
+        self.due = due
+        """When its time is over, whoever has it."""
         self.served_at = 0.0
-        """The Backend's clocks as it began to wait: one runs while a pod is available, the other while none is."""
-        self.starved_at = 0.0
+        """The Backend's clock as it began to wait, which runs while a pod is available."""
         self.cold = False
         """It came when nothing was ready, so that it waits for a start."""
 
@@ -92,142 +87,226 @@ class Waiter:
 class Breaker:
     """Slots per Endpoint and one queue for all of them."""
 
-    def __init__(self, limit: int, depth: int) -> None:
-        self.limit = limit
-        """Requests open to one Endpoint at once; 0: no limit."""
+    def __init__(self, limit: int, depth: int, picking: Picking | None = None) -> None:
         self.depth = depth
+        self.bytes_limit = 0
+        """Bytes that may wait at once; 0: no limit."""
+        self.bytes = 0
+        """Those that wait."""
+        self.waiting: OrderedDict[Waiter, None] = OrderedDict()
+        """All who wait, in the order in which they came; those that were put back are in front."""
+        self.fair: FairQueue | None = None
+        """Who goes next, if not the first of them."""
+        self.picking = picking or Picking()
+        self.picker = picker_of(self.picking, limit)
         self.available = 0
-        self._rows: list[OrderedDict[Endpoint, None]] = [OrderedDict()]
-        self._lowest = 0
-        self._queue: OrderedDict[Waiter, None] = OrderedDict()
+        """Endpoints that a request may get, once they have a free slot."""
+        self._listed = 0
+        self._trials: dict[Endpoint, None] = {}
+        """They wait for their one request."""
+        self._plain = False
+        """Any request may have any Endpoint of the picker's, and there is one: the usual case."""
+        self._seen = 0
+
+    @property
+    def limit(self) -> int:
+        """Requests open to one Endpoint at once; 0: no limit."""
+        return self.picker.limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        if limit != self.picker.limit:
+            self.picker.relimit(limit)
 
     # -- slots
 
-    def acquire(self) -> Endpoint | None:
+    def acquire(self, key: int | None = None) -> Endpoint | None:
         """Take a slot now, or None when there is none or others were first."""
-        if self._queue or not self.available:
+        if self.waiting:
             return None
-        # As `_take` does, in one piece: this is every request's way.
-        rows = self._rows
-        lowest = self._lowest
-        while not rows[lowest]:
-            lowest += 1
-        self._lowest = lowest
-        if lowest >= self.limit > 0:
-            return None
-        endpoint, _ = rows[lowest].popitem(last=False)
-        endpoint.in_flight = in_flight = lowest + 1
-        if in_flight == len(rows):
-            rows.append(OrderedDict())
-        rows[in_flight][endpoint] = None
-        return endpoint
+        return self.picker.take((), key) if self._plain else self._take((), key)
 
     def release(self, endpoint: Endpoint) -> None:
         """Give a slot back. Call `grants` next: somebody may have waited for it."""
-        in_flight = endpoint.in_flight
-        endpoint.in_flight = fewer = in_flight - 1
         if endpoint.listed:
-            rows = self._rows
-            del rows[in_flight][endpoint]
-            rows[fewer][endpoint] = None
-            if fewer < self._lowest:
-                self._lowest = fewer
+            self.picker.give_back(endpoint)
+            return
+        endpoint.in_flight -= 1
+        if endpoint.trial == TRIAL_UNDER_WAY:
+            # It ended without a verdict: another one is to be tried.
+            endpoint.trial = TRIAL_DUE
+            self.update(endpoint)
 
     def update(self, endpoint: Endpoint) -> None:
         """Look at an Endpoint again after its state changed; one that was never seen is thereby added."""
-        if endpoint.available == endpoint.listed:
-            return
-        endpoint.listed = endpoint.available
-        if endpoint.listed:
-            self.available += 1
-            self._row(endpoint.in_flight)[endpoint] = None
-            self._lowest = min(self._lowest, endpoint.in_flight)
+        if endpoint.available != endpoint.listed:
+            endpoint.listed = endpoint.available
+            if endpoint.listed:
+                self._listed += 1
+                if endpoint.number < 0:
+                    endpoint.number = self._seen
+                    self._seen += 1
+                self.picker.add(endpoint)
+            else:
+                self._listed -= 1
+                self.picker.remove(endpoint)
+        if endpoint.triable:
+            self._trials[endpoint] = None
         else:
-            self.available -= 1
-            del self._rows[endpoint.in_flight][endpoint]
+            self._trials.pop(endpoint, None)
+        self.available = self._listed + len(self._trials)
+        self._plain = self._listed > 0 and not self._trials
+
+    def rewarm(self, endpoint: Endpoint, warmth: float) -> None:
+        """It gets another share of what the others do."""
+        self.picker.rewarm(endpoint, warmth)
+
+    def repick(self, picking: Picking, endpoints: Collection[Endpoint]) -> None:
+        """Pick in another way from now on; `endpoints` are all that it was told of and that are not gone."""
+        self.picking = picking
+        self.picker = picker_of(picking, self.limit)
+        for endpoint in endpoints:
+            if endpoint.listed:
+                self.picker.add(endpoint)
 
     def spare(self, avoid: Collection[Endpoint]) -> bool:
-        """Whether there is a free slot now on an Endpoint outside of `avoid`."""
-        return self._other(avoid) is not None
+        """Whether there is a free slot now on an Endpoint outside of `avoid`; those on trial are not asked for that."""
+        return self._listed > 0 and self.picker.spare(avoid)
 
     # -- the queue
 
     @property
     def queued(self) -> int:
-        return len(self._queue)
+        return len(self.waiting)
 
     @property
     def full(self) -> bool:
-        return len(self._queue) >= self.depth
+        return len(self.waiting) >= self.depth
 
-    def enqueue(self, waiter: Waiter, *, first: bool = False) -> None:
+    @property
+    def discipline(self) -> Discipline:
+        return "fifo" if self.fair is None else self.fair.discipline
+
+    def enqueue(self, waiter: Waiter, now: float, *, first: bool = False) -> None:
         """Let it wait, behind the others or, when it has waited before, in front of them. Minding `full` is the caller's."""
-        self._queue[waiter] = None
+        self.waiting[waiter] = None
         if first:
-            self._queue.move_to_end(waiter, last=False)
+            self.waiting.move_to_end(waiter, last=False)
+        if self.fair is not None:
+            self.fair.add(waiter, now, first=first)
+        self.bytes += waiter.size
 
     def withdraw(self, waiter: Waiter) -> bool:
         """Take a waiter out; False when it had left already."""
         try:
-            del self._queue[waiter]
+            del self.waiting[waiter]
         except KeyError:
             return False
+        if self.fair is not None:
+            self.fair.remove(waiter)
+        self.bytes -= waiter.size
         return True
+
+    def grow(self, waiter: Waiter, size: int) -> None:
+        """More of what it brings waits with it."""
+        waiter.size += size
+        self.bytes += size
 
     def first(self) -> Waiter | None:
         """The one that waits longest."""
-        return next(iter(self._queue), None)
+        return next(iter(self.waiting), None)
 
-    def waiters(self) -> Iterator[Waiter]:
-        return iter(self._queue)
-
-    def grants(self) -> list[tuple[Waiter, Endpoint]]:
-        """Give free slots to waiters, first come first served, until either runs out."""
+    def grants(self, now: float) -> list[tuple[Waiter, Endpoint]]:
+        """Give free slots to waiters, the best first, until either runs out."""
         granted: list[tuple[Waiter, Endpoint]] = []
-        while self._queue:
-            waiter = next(iter(self._queue))
-            endpoint = self._take(waiter.avoid)
+        waiting, fair = self.waiting, self.fair
+        while waiting:
+            waiter = next(iter(waiting)) if fair is None else fair.best(now)
+            if self._plain:
+                endpoint = self.picker.take(waiter.avoid, waiter.key)
+            else:
+                endpoint = self._take(waiter.avoid, waiter.key)
             if endpoint is None:
                 break
-            del self._queue[waiter]
+            del waiting[waiter]
+            if fair is not None:
+                fair.serve(waiter, now)
+            self.bytes -= waiter.size
             granted.append((waiter, endpoint))
         return granted
 
-    # -- rows
+    def ahead(self, waiter: Waiter) -> int:
+        """How many will be served before a newcomer in any case."""
+        return len(self.waiting) if self.fair is None else self.fair.ahead(waiter)
 
-    def _take(self, avoid: Collection[Endpoint] = ()) -> Endpoint | None:
-        if not self.available:
-            return None
-        rows = self._rows
-        while not rows[self._lowest]:
-            self._lowest += 1
-        if self.limit and self._lowest >= self.limit:
-            return None
-        endpoint = next(iter(rows[self._lowest]))
-        if avoid and endpoint in avoid:
-            endpoint = self._other(avoid) or endpoint
-        self._move(endpoint, endpoint.in_flight + 1)
+    def newest_ahead(self, waiter: Waiter) -> Waiter | None:
+        """The last of those that have no higher priority."""
+        return next(reversed(self.waiting), None) if self.fair is None else self.fair.newest_ahead(waiter)
+
+    def worse(self, priority: int) -> Iterator[Waiter]:
+        """Those with a lower priority: the lowest first, and of those the newest."""
+        if self.fair is not None:
+            return self.fair.worse(priority)
+        # All are the same here, whatever they say.
+        return iter(()) if priority <= 0 else reversed(self.waiting)
+
+    def room_for(self, waiter: Waiter, places: int, size: int) -> list[Waiter] | None:
+        """Who has to be pushed out for so many more places and bytes; None when that would not do either."""
+        places = places if self.full else 0
+        excess = self.bytes + size - self.bytes_limit if self.bytes_limit else 0
+        pushed: list[Waiter] = []
+        others = iter(()) if self.fair is None else self.fair.gives_way(waiter)
+        while places > 0 or excess > 0:
+            victim = next(others, None)
+            if victim is None:
+                return None
+            pushed.append(victim)
+            places -= 1
+            excess -= victim.size
+        return pushed
+
+    def requeue(self, discipline: Discipline, now: float) -> None:
+        """Wait in another discipline from now on."""
+        if discipline == self.discipline:
+            return
+        self.fair = fair = None if discipline == "fifo" else FairQueue(discipline)
+        if fair is not None:
+            for waiter in self.waiting:
+                fair.add(waiter, now, first=False)
+
+    # -- inside
+
+    def _take(self, avoid: Collection[Endpoint], key: int | None) -> Endpoint | None:
+        """A request that has failed already is no trial as long as there is another Endpoint."""
+        endpoint = None
+        if self._trials and not avoid:
+            endpoint = self._try()
+        if endpoint is None and self._listed:
+            endpoint = self.picker.take(avoid, key)
+        if endpoint is None and avoid:
+            endpoint = self._try()
         return endpoint
 
-    def _other(self, avoid: Collection[Endpoint]) -> Endpoint | None:
-        for row in self._rows[: self.limit or None]:
-            for endpoint in row:
-                if endpoint not in avoid:
-                    return endpoint
+    def _try(self) -> Endpoint | None:
+        limit = self.picker.limit
+        for endpoint in self._trials:
+            if not 0 < limit <= endpoint.in_flight:
+                endpoint.in_flight += 1
+                endpoint.trial = TRIAL_UNDER_WAY
+                self.update(endpoint)
+                return endpoint
         return None
-
-    def _move(self, endpoint: Endpoint, in_flight: int) -> None:
-        del self._rows[endpoint.in_flight][endpoint]
-        endpoint.in_flight = in_flight
-        self._row(in_flight)[endpoint] = None
-        if in_flight < self._lowest:
-            self._lowest = in_flight
-
-    def _row(self, in_flight: int) -> OrderedDict[Endpoint, None]:
-        rows = self._rows
-        while len(rows) <= in_flight:
-            rows.append(OrderedDict())
-        return rows[in_flight]
 
     def __repr__(self) -> str:
         return f"<Breaker limit={self.limit} available={self.available} queued={self.queued}/{self.depth}>"
+
+
+def picker_of(picking: Picking, limit: int) -> Picker:
+    """A Picker for what the configuration says."""
+    if picking.policy == "consistent_hash":
+        return ConsistentHash(limit, picking.bound)
+    if picking.policy == "round_robin":
+        return RoundRobin(limit)
+    if picking.policy == "first_available":
+        return FirstAvailable(limit)
+    return WarmLeastRequests(limit) if picking.warm else LeastRequests(limit)

@@ -26,6 +26,10 @@ class Buffered:
         self.held += size
         return True
 
+    def short(self, size: int) -> int:
+        """How much would have to go before there is room for so many bytes; none when there is."""
+        return self.held + size - self.bound if self.bound else 0
+
     def release(self, size: int) -> None:
         """They are gone."""
         self.held -= size

@@ -63,6 +63,9 @@ RESPONSE_TIMEOUT = Reason("response_timeout", 504, Fault.UPSTREAM, "The pod did 
 IDLE_TIMEOUT = Reason("idle_timeout", 504, Fault.UPSTREAM, "The pod's answer stopped coming")
 REQUEST_TIMEOUT = Reason("request_timeout", 504, Fault.GATEWAY, "The request's total time is over")
 
+AGAINST_PODS = frozenset((IDLE_TIMEOUT, RESPONSE_TIMEOUT, UPSTREAM_INVALID, UPSTREAM_RESET))
+"""Those that count as if the pod had answered 5xx."""
+
 
 class GatewayError(Exception):
     """A request's early end: its Reason, and a sentence for the person who called."""

@@ -12,10 +12,10 @@ import errno
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.backend import Backend
 from gateway.bodies import HELD_MOST
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import (
+    AGAINST_PODS,
     CLIENT_CLOSED,
     IDLE_TIMEOUT,
     NO_ROUTE,
@@ -34,6 +34,7 @@ from gateway.streams import ClientStream, PodStream
 if TYPE_CHECKING:
     import asyncio
 
+    from gateway.backend import Backend
     from gateway.stats import Traffic
     from gateway.terms import BackendRef
 
@@ -104,9 +105,9 @@ class Exchange(Inspecting):
             return
         ref = route.choose() if route.steering is None else self._steer(route)
         if ref is not None:
-            self._set_out(ref, len(data))
+            self._set_out(ref, len(data), self._begun)
 
-    def _set_out(self, ref: "BackendRef", size: int) -> None:
+    def _set_out(self, ref: "BackendRef", size: int, now: float) -> None:
         self._ref = ref
         self._backend = backend = ref.backend
         self._traffic = ref.traffic or ref.meet()
@@ -116,11 +117,14 @@ class Exchange(Inspecting):
         if timeouts.request:
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)
-        endpoint = backend.enter(self._begun)
+        search = self._search
+        endpoint = backend.enter(now, None if search is None else search.key)
         if endpoint is None:
-            self._wait(backend, self._begun)
+            self._wait(backend, now)
         else:
-            self._bind(endpoint, self._begun)
+            if search is not None:
+                backend.begins(self.standing, now)
+            self._bind(endpoint, now)
 
     def on_body(self, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """More of the request's body has come."""
@@ -136,7 +140,7 @@ class Exchange(Inspecting):
                 self._gather(data)
                 return
             self._hold(data)
-            self._weigh()
+            self._more_waits(len(data))
             return
         self._pod.send(data, trailers, ended=ended)
         if self._kept and data:
@@ -186,6 +190,8 @@ class Exchange(Inspecting):
         now = self._gateway.now()
         client, reason = self._client, error.reason
         status = self._status if self._responded else reason.status
+        if reason in AGAINST_PODS:
+            self._note(reason.status)
         self._finish(status, reason, now)
         self._gateway.report(error, self._traffic.backend, self._head.request_id or b"")
         if client is not None and self._responded:
@@ -205,11 +211,6 @@ class Exchange(Inspecting):
         if self._tries is not None:
             self._mind_client()
 
-    def refused(self, error: GatewayError) -> None:
-        """Waited in vain; the Backend has let go of it already."""
-        self._waiter = None
-        self.fail(error)
-
     # -- the pod's stream calls
 
     def on_interim(self, head: ResponseHead) -> None:
@@ -219,7 +220,12 @@ class Exchange(Inspecting):
 
     def on_head(self, head: ResponseHead, data: bytes, trailers: list[bytes], *, ended: bool) -> None:
         """The pod answers."""
-        if self._over or (head.status >= 500 and self._ask_another(head.status, ended=ended)):
+        if self._over:
+            return
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.record is not None:
+            self._note(head.status)
+        if head.status >= 500 and self._ask_another(head.status, ended=ended):
             return
         now = self._gateway.now()
         self._responded = True
@@ -271,18 +277,6 @@ class Exchange(Inspecting):
         self._finish(200, None, self._begun)
         if client is not None:
             client.respond(capabilities(), b"", [], self._extra(), ended=True)
-
-    def _wait(self, backend: Backend, now: float) -> None:
-        if not self._weigh():
-            return
-        self._waiter = waiter = Waiter(self, now)
-        try:
-            backend.wait(waiter, now)
-        except GatewayError as error:
-            self._waiter = None
-            self.fail(error)
-        else:
-            self._gateway.waits(backend)
 
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
@@ -382,6 +376,8 @@ class Exchange(Inspecting):
         if waiter is not None:
             backend.give_up(waiter, now)
         elif endpoint is not None:
+            if self._search is not None:
+                backend.ends(self.standing, now)
             granted = backend.leave(endpoint, now)
             if granted:
                 self._gateway.hand_out(granted, now)

@@ -7,7 +7,8 @@ configuration, and sets the two hooks through which news leaves: a nudge to the 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
 from typing import Protocol
 
 from gateway.admission import Admission
@@ -63,6 +64,8 @@ class Gateway:
         self.forwarding = ForwardedPolicy()
         self.admission = Admission()
         self.buffered = Buffered()
+        self.ranked = False
+        """Some Route gives its requests a priority."""
         self.lookout = Lookout()
         self.chores = Chores(loop.call_soon)
         self.clients: set[Client] = set()
@@ -118,9 +121,62 @@ class Gateway:
         now = self.now()
         self.hand_out(backend.suspect(endpoint, now, suspect=False), now)
 
+    def answered(self, backend: Backend, endpoint: Endpoint, status: int) -> None:
+        """An Endpoint answered, or failed to: that may put it out, or bring it back."""
+        now = self.now()
+        told = backend.ejections.answered(endpoint, status, now)
+        if told is not None:
+            self.shift(backend, [told], now)
+
+    def checked(self, backend: Backend, endpoint: Endpoint, failure: str | None) -> None:
+        """An Endpoint has passed its health checks, or failed them, and how."""
+        now = self.now()
+        ejections = backend.ejections
+        told = (
+            ejections.passed_checks(endpoint, now)
+            if failure is None
+            else ejections.failed_checks(endpoint, failure)
+        )
+        if told is not None:
+            self.shift(backend, [told], now)
+
+    def shift(self, backend: Backend, told: Iterable[str], now: float) -> None:
+        """Who is out has changed."""
+        for line in told:
+            logger.warning("%s", line)
+        self.hand_out(backend.settle(now), now)
+        self.waits(backend)
+
     def hand_out(self, granted: Iterable[tuple[Waiter, Endpoint]], now: float) -> None:
         for waiter, endpoint in granted:
             waiter.request.granted(endpoint, now)
+
+    def turn_away(self, refused: Iterable[tuple[Waiter, GatewayError]]) -> None:
+        """Tell those who waited that they do so no more."""
+        for waiter, error in refused:
+            waiter.request.refused(error)
+
+    def displace(self, size: int, priority: int) -> bool:
+        """Hold so many bytes in place of those that wait with a lower priority: the lowest first, of those the newest. False when they do
+        not have so much, and nobody has to go.
+        """
+        if not self.ranked:
+            return False
+        short = self.buffered.short(size)
+        victims: dict[Backend, list[Waiter]] = {}
+        lines = [_lower(backend, priority) for backend in self.backends.values() if backend.breaker.queued]
+        for backend, waiter in merge(*lines, key=_worst_first):
+            if short <= 0:
+                break
+            if waiter.request.held:
+                short -= waiter.request.held
+                victims.setdefault(backend, []).append(waiter)
+        if short > 0:
+            return False
+        now = self.now()
+        for backend, waiters in victims.items():
+            self.turn_away(backend.displace(waiters, now))
+        return self.buffered.hold(size)
 
     def report(self, error: GatewayError, backend: str, request_id: bytes) -> None:
         """Log a failure that is not the client's own."""
@@ -135,8 +191,7 @@ class Gateway:
                 endpoint.pool.close()
                 endpoint.pool = None
         self.hand_out(verdict.granted, self.now())
-        for waiter, error in verdict.refused:
-            waiter.request.refused(error)
+        self.turn_away(verdict.refused)
         self.waits(backend)
 
     def tick(self) -> None:
@@ -145,9 +200,10 @@ class Gateway:
         self.wheel.turn(now)
         self.lookout.turn()
         for backend in (*self.backends.values(), *self.retiring.values()):
+            if backend.restless and backend.due <= now:
+                self.shift(backend, backend.turn(now), now)
             if backend.breaker.queued:
-                for waiter, error in backend.expire(now):
-                    waiter.request.refused(error)
+                self.turn_away(backend.expire(now))
 
     def reap(self) -> None:
         """Close pooled connections that have aged; about once a second."""
@@ -159,6 +215,15 @@ class Gateway:
 
     def __repr__(self) -> str:
         return f"<Gateway {len(self.backends)} backends, {len(self.clients)} connections{', draining' if self.draining else ''}>"
+
+
+def _lower(backend: Backend, priority: int) -> Iterator[tuple[Backend, Waiter]]:
+    return ((backend, waiter) for waiter in backend.breaker.worse(priority))
+
+
+def _worst_first(item: tuple[Backend, Waiter]) -> tuple[int, float]:
+    _, waiter = item
+    return waiter.standing.priority, -waiter.since
 
 
 def _nobody(*_: object) -> None:

@@ -23,6 +23,7 @@ from gateway.steering import Search
 if TYPE_CHECKING:
     from gateway.modelnames import Found
     from gateway.routing import Candidates, Route
+    from gateway.standing import Standing
     from gateway.terms import BackendRef
 
 _WANTED = PROMPT_MEMBERS | {MEMBER}
@@ -31,17 +32,15 @@ _WANTED = PROMPT_MEMBERS | {MEMBER}
 class Inspecting(Retrying):
     """The part of an Exchange before its Backend is known. `Exchange` fills the attributes, as everywhere."""
 
-    __slots__ = ("_begun", "_look", "_search", "_trailers")
+    __slots__ = ("_begun", "_look", "_trailers")
 
     _begun: float
-    _search: Search | None
-    """None: host and path told everything."""
     _look: int
     """How large a body that is being gathered may be; 0: none is."""
     _trailers: list[bytes]
 
-    def _set_out(self, ref: "BackendRef", size: int) -> None:
-        """On to a pod, `size` bytes of the body being there."""
+    def _set_out(self, ref: "BackendRef", size: int, now: float) -> None:
+        """On to a pod, `size` bytes of the body being there. Its clocks begin now, not with the head: gathering a body is no waiting for a slot."""
         raise NotImplementedError
 
     def _steer(self, found: "Route[BackendRef] | Candidates[BackendRef]") -> "BackendRef | None":
@@ -61,11 +60,23 @@ class Inspecting(Retrying):
         elif isinstance(step, Look):
             self._look_into(search, step.limit)
         else:
+            self._rank(search)
             alias = search.alias_for
             if alias is not None:
                 self._rename(search.asked, alias)
             return step
         return None
+
+    @property
+    def standing(self) -> "Standing":
+        search = self._search
+        return super().standing if search is None or search.standing is None else search.standing
+
+    def _rank(self, search: Search) -> None:
+        """What it is to a queue, where its header tells."""
+        steering = search.route.steering if search.route is not None else None
+        if steering is not None and steering.ranking is not None and self._client is not None:
+            search.standing = steering.ranking.standing(search.asked, trusted=self._client.origin.trusted)
 
     # -- the body
 
@@ -141,7 +152,7 @@ class Inspecting(Retrying):
         search.asked.look(body, found)
         ref = self._advance(search)
         if ref is not None:
-            self._set_out(ref, self._held_bytes)
+            self._set_out(ref, self._held_bytes, self._gateway.now())
 
     def _rename(self, asked: Asked, name: str) -> None:
         """Ask for another model: these bytes alone change, and the length with them."""

@@ -9,7 +9,7 @@ long strings are one match of a regular expression each, so that a prompt or a t
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -178,7 +178,7 @@ PROMPT_MEMBERS = frozenset(("messages", "prompt"))
 """What `prompt_key` needs to know of a body."""
 
 
-def prompt_key(body: bytes, found: dict[str, tuple[int, int]], characters: int) -> int | None:
+def prompt_key(body: bytes, found: Mapping[str, tuple[int, int]], characters: int) -> int | None:
     """A stable 64-bit hash of the first `characters` of what a user says: the first message of theirs, or `prompt`. None: nothing was said.
 
     `found` is a Scan's, for PROMPT_MEMBERS, which has seen the body to be valid. Messages are read up to that one, no further.

@@ -221,6 +221,12 @@ class GatewayCollector(Collector):
 
         yield one("tidegate_inflight_requests", "Requests open to pods.", "gauge", lambda b: b.in_flight)
         yield one("tidegate_queued_requests", "Requests that wait.", "gauge", lambda b: b.breaker.queued)
+        text = "Requests that wait, by priority, of backends whose requests have some."
+        yield by("tidegate_queued_by_priority", text, "gauge", "priority", _by_priority)
+        text = "Bytes of heads and bodies of requests that wait."
+        yield one("tidegate_queued_bytes", text, "gauge", lambda b: b.breaker.bytes)
+        text = "Requests that were refused instead of waiting (on), by why."
+        yield by("tidegate_sheds", text, "counter", "reason", lambda b: b.stats.sheds)
         text = "How long requests waited that did not get a slot at once."
         yield one("tidegate_queue_wait_seconds", text, "histogram", lambda b: b.stats.queue_wait)
         text = "From the first request that waits for a pod to a ready pod."
@@ -231,6 +237,8 @@ class GatewayCollector(Collector):
         yield by("tidegate_retries", text, "counter", "reason", lambda b: b.stats.retries)
         text = "Retries that were not made because too many were under way."
         yield one("tidegate_retry_budget_exhausted", text, "counter", lambda b: b.stats.retries_denied)
+        text = "Pods that were put out for a while, by reason."
+        yield by("tidegate_ejections", text, "counter", "reason", lambda b: b.ejections.counts)
         text = "Pods, by state; each is in one."
         yield by("tidegate_endpoints", text, "gauge", "state", _endpoint_states)
 
@@ -281,8 +289,13 @@ class GatewayCollector(Collector):
         return f"<GatewayCollector of {len(self._sources.backends)} backends>"
 
 
+def _by_priority(backend: Backend) -> dict[str, int]:
+    fair = backend.breaker.fair
+    return {} if fair is None else {str(priority): queued for priority, (queued, _) in fair.levels().items()}
+
+
 def _endpoint_states(backend: Backend) -> dict[str, int]:
-    states = {"ready": 0, "draining": 0, "suspect": 0, "not_ready": 0}
+    states = {"ready": 0, "draining": 0, "suspect": 0, "ejected": 0, "not_ready": 0}
     for endpoint in backend.endpoints.values():
         states[_endpoint_state(endpoint)] += 1
     return states
@@ -294,4 +307,6 @@ def _endpoint_state(endpoint: Endpoint) -> str:
         return "draining"
     if not endpoint.ready:
         return "not_ready"
-    return "suspect" if endpoint.suspect else "ready"
+    if endpoint.suspect:
+        return "suspect"
+    return "ejected" if endpoint.barred else "ready"

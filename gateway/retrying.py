@@ -2,46 +2,33 @@
 
 Core. What may be tried again is for `retries` to say; this notes each failure there, keeps the request's body for as long as it may have to
 be sent once more, and puts the Exchange in front of its Backend's queue. The deadline of the whole goes on over all tries.
-`bodies` holds the bytes; `exchange` is the rest of an Exchange, and fills the attributes: an object less per request.
+`bodies` holds the bytes, `queueing` waits; `exchange` is the rest of an Exchange, and fills the attributes: an object less per request.
 """
 
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.bodies import Bodies
 from gateway.breaker import Waiter
-from gateway.errors import CONNECT_FAILED, GatewayError
+from gateway.errors import CONNECT_FAILED, UPSTREAM_RESET, GatewayError
+from gateway.queueing import Queueing
 from gateway.retries import Failure, Tries
 
 if TYPE_CHECKING:
-    from gateway.backend import Backend
     from gateway.breaker import Endpoint
     from gateway.streams import PodStream
-    from gateway.terms import BackendRef
 
 
-class Retrying(Bodies):
+class Retrying(Queueing):
     """The part of an Exchange that gives a request another try."""
 
-    __slots__ = ("_backend", "_endpoint", "_kept", "_pod", "_ref", "_tries", "_waiter")
+    __slots__ = ("_endpoint", "_kept", "_pod", "_tries")
 
-    _ref: "BackendRef | None"
-    _backend: "Backend | None"
     _endpoint: "Endpoint | None"
-    _waiter: "Waiter | None"
     _pod: "PodStream | None"
     _kept: bool
     """All of the body that was sent is still held."""
     _tries: Tries | None
     """Those that failed."""
-
-    def granted(self, endpoint: "Endpoint", now: float) -> None:
-        """A slot came free while this waited."""
-        raise NotImplementedError
-
-    def refused(self, error: GatewayError) -> None:
-        """It waited in vain."""
-        raise NotImplementedError
 
     # -- the pod's stream calls
 
@@ -56,6 +43,8 @@ class Retrying(Bodies):
         elif tries is not None and tries.lost(endpoint, failure, self._head.method):
             if tries.dying:
                 self._gateway.suspect(backend, endpoint)
+            if failure is Failure.RESET:
+                self._note(UPSTREAM_RESET.status)
             self._try_again(failure)
         else:
             if failure.doubtful:
@@ -91,6 +80,12 @@ class Retrying(Bodies):
 
     # -- inside
 
+    def _note(self, status: int) -> None:
+        """Its pod has answered, or failed to, for those who judge pods by that."""
+        backend, endpoint = self._backend, self._endpoint
+        if backend is not None and endpoint is not None and endpoint.record is not None:
+            self._gateway.answered(backend, endpoint, status)
+
     def _tried(self) -> Tries | None:
         """The failed tries, to note one more; None when no other may follow: nobody listens, or what was sent is not kept."""
         ref = self._ref
@@ -106,7 +101,7 @@ class Retrying(Bodies):
         assert endpoint is not None  # noqa: S101
         assert tries is not None  # noqa: S101
         now = self._gateway.now()
-        waiter = Waiter(self, now, tries.failed)
+        waiter = Waiter(self, now, tries.failed, self._key, standing=self.standing, size=self._held_bytes)
         try:
             granted = backend.again(waiter, endpoint, now)
         except GatewayError as error:

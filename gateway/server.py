@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
@@ -23,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.admin import StatsHub, make_app
 from gateway.admission import ConnectionLimits
-from gateway.backend import Backend, Limits
+from gateway.backend import Backend
 from gateway.beats import BeatMaker
 from gateway.breaker import Endpoint
 from gateway.config import (
@@ -31,11 +32,13 @@ from gateway.config import (
     BackendConfig,
     Config,
     ConfigError,
+    HealthConfig,
     Overrides,
     Problem,
     Role,
     build_table,
     check_role,
+    limits_of,
     load,
     unchangeable,
     watch,
@@ -45,8 +48,10 @@ from gateway.downstream import Downstream
 from gateway.endpoints import Endpoints, Feed, Prober
 from gateway.forwarded import ForwardedPolicy
 from gateway.gateway import Gateway
+from gateway.health import Checker
 from gateway.http1 import HeadLimits
 from gateway.lag import LagWatcher
+from gateway.limits import Limits
 from gateway.metrics import GatewayCollector, Sources
 from gateway.openfiles import most_connections, raise_open_files
 from gateway.pulse import AT_ONCE, Pulse
@@ -102,6 +107,7 @@ class Server:
         self._pulse = Pulse(BeatMaker(self.status.gateway, loop.time()), self.hub, loop)
         self._lag = LagWatcher()
         self._prober = Prober()
+        self._checker = Checker()
         self._keeper = Keeper(self.status.tls, self._renew)
         self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -159,6 +165,7 @@ class Server:
         await self._runner.cleanup()
         self._lag.stop()
         self._prober.stop()
+        self._checker.stop()
         self._keeper.stop()
         await self._sources.stop()
         for timer in self._timers.values():
@@ -179,8 +186,10 @@ class Server:
         await self._sources.prepare(config)
         self._keeper.take(config, files)
         gateway, now = self.gateway, self.gateway.now()
+        gateway.ranked = any(route.priority.matters for route in config.routes)
+        disciplines = config.disciplines()
         for number, (name, backend) in enumerate(config.backends.items(), 1):
-            self._put(name, backend, now)
+            self._put(name, backend, limits_of(backend, disciplines[name]), now)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         old = gateway.table if self.status.loaded else None
@@ -218,8 +227,8 @@ class Server:
             forwarded.trusted_proxies, forwarded.x_forwarded, forwarded.forwarded, forwarded.via
         )
 
-    def _put(self, name: str, config: BackendConfig, now: float) -> None:
-        gateway, limits = self.gateway, limits_of(config)
+    def _put(self, name: str, config: BackendConfig, limits: Limits, now: float) -> None:
+        gateway = self.gateway
         backend = gateway.backends.get(name) or gateway.retiring.pop(name, None)
         if backend is None:
             backend = Backend(name, limits, now)
@@ -228,10 +237,16 @@ class Server:
             gateway.hand_out(backend.relimit(limits, now), now)
         gateway.backends[name] = backend
         backend.stats.tells = config.latencies
+        self._check(backend, config.health)
         if name not in self.feeds:
             feed = self.feeds[name] = Feed(name)
             feed.subscribe(lambda news, backend=backend: self._on_news(backend, news))  # type: ignore[misc]
         self._sources.put(name, config, self._keeper.current.trusts.get(name))
+
+    def _check(self, backend: Backend, health: HealthConfig | None) -> None:
+        check = None if health is None else health.check
+        tell = partial(self.gateway.checked, backend)
+        self._checker.follow(backend.name, check, backend.endpoints.values, tell)
 
     def _renew(self) -> None:
         for name, backend in self.config.backends.items():
@@ -240,6 +255,7 @@ class Server:
     def _remove(self, name: str, now: float) -> None:
         backend = self.gateway.backends.pop(name)
         self.gateway.retiring[name] = backend
+        self._check(backend, None)
         self.gateway.apply(backend, backend.remove(now))
 
     def _on_news(self, backend: Backend, news: Endpoints) -> None:
@@ -380,14 +396,3 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server {self.role} {self.gateway!r}>"
-
-
-def limits_of(config: BackendConfig) -> Limits:
-    return Limits(
-        concurrency=config.concurrency,
-        depth=config.queue.depth,
-        queue_timeout=config.queue.timeout,
-        activation_timeout=config.activation_timeout,
-        hold=config.cancel == "hold",
-        paused=config.scale.pause,
-    )

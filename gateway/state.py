@@ -232,18 +232,39 @@ def backend_view(backend: Backend, wanted: int | None, now: float) -> dict[str, 
                 "draining": endpoint.draining,
                 "suspect": endpoint.suspect,
                 "refusal": endpoint.refusal,
+                "out": dict(endpoint.out),
                 "in_flight": endpoint.in_flight,
             }
             for endpoint in backend.endpoints.values()
         ],
         "in_flight": backend.in_flight,
         "queued": backend.breaker.queued,
+        "pick": backend.limits.picking.policy,
+        "panicking": backend.ejections.panicking,
         "limit": backend.limits.concurrency,
         "queue_depth": backend.limits.depth,
+        "queue": _queue(backend, now),
         "replicas": {"ready": ready_replicas(backend), "wanted": wanted},
         "cannot_start": backend.activator.cannot_start,
         "pending": backend.activator.pending,
         "starting_for": starting_for(backend, now),
+    }
+
+
+def _queue(backend: Backend, now: float) -> dict[str, Any]:
+    """Who waits, in what order; `per_second` is how many get a slot, while that is known."""
+    breaker = backend.breaker
+    pace = backend.patience.pace.per_second(now) if breaker.queued else None
+    levels = {} if breaker.fair is None else breaker.fair.levels()
+    return {
+        "discipline": breaker.discipline,
+        "bytes": breaker.bytes,
+        "bytes_limit": breaker.bytes_limit,
+        "per_second": pace and round(pace, 3),
+        "priorities": {
+            str(priority): {"queued": queued, "tenants": tenants}
+            for priority, (queued, tenants) in levels.items()
+        },
     }
 
 

@@ -109,7 +109,7 @@ class BackendStats:
 
     __slots__ = (
         "begun", "cold_start", "cold_starts", "ended", "in_flight", "queue_wait", "queued", "retries", "retries_denied",
-        "tells", "wait_seconds", "waits",
+        "sheds", "tells", "wait_seconds", "waits",
     )  # fmt: skip
 
     def __init__(self, now: float) -> None:
@@ -128,6 +128,8 @@ class BackendStats:
         """By how the try before failed, or by its status."""
         self.retries_denied = 0
         """Those for which the budget had nothing left."""
+        self.sheds: dict[str, int] = {}
+        """Requests that might have waited and were refused, by why: depth, bytes, late, pushed_out, memory."""
         self.tells: frozenset[str] = frozenset()
         """Which latencies beats shall tell, since the Backend scales on them: `queue_wait`, `response_time`."""
 

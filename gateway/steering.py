@@ -13,6 +13,7 @@ from gateway.asked import Asked, Unknown
 from gateway.conditions import Conditions, Look
 from gateway.routing import Candidates, Route
 from gateway.splits import Split
+from gateway.standing import Ranking, Standing
 from gateway.sticky import Rendezvous, Sticky
 from gateway.terms import BackendRef
 
@@ -42,6 +43,8 @@ class Steering:
     """Names of models, and what the pod is asked for instead."""
     look: Look = field(default_factory=lambda: Look(0))
     """How much of a body is looked into."""
+    ranking: Ranking | None = None
+    """How its header tells what a request is to a queue; None: it does not."""
 
     def continue_from(self, previous: "Steering") -> None:
         """Rules that ask for the same go on with the turns of those before them."""
@@ -54,7 +57,7 @@ class Steering:
 class Search:
     """One request on its way to a Backend, where a look at host and path is not enough."""
 
-    __slots__ = ("_draw", "_found", "asked", "cookie", "route")
+    __slots__ = ("_draw", "_found", "_ref", "asked", "cookie", "key", "route", "standing")
 
     def __init__(
         self, found: Route[BackendRef] | Candidates[BackendRef], asked: Asked, draw: Callable[[], bytes]
@@ -65,11 +68,32 @@ class Search:
         """Once it is known."""
         self.cookie = b""
         """A whole line for the answer: the client came without."""
+        self.standing: Standing | None = None
+        """What its header says that it is to a queue, once its Backend is known."""
+        self.key: int | None = None
+        """What the request has in common with others that should meet the same pod of its Backend."""
+        self._ref: BackendRef | None = None
+        """Chosen; what is still to be done is for the sake of the key."""
         self._found = found
         self._draw = draw
 
     def advance(self) -> BackendRef | Look | None:
         """The Backend, or what has to be done first; None: no Route takes the request. After a Backend nothing more may be asked."""
+        ref = self._place() if self._ref is None else self._ref
+        if ref is None or isinstance(ref, Look):
+            return ref
+        self._ref = ref
+        key = None if ref.affinity is None else ref.affinity.key(self.asked)
+        if isinstance(key, Look):
+            return key
+        self.key = key
+        return ref
+
+    def upcoming(self) -> list[BackendRef]:
+        """Where it may go, by the turns of the Routes that may take it."""
+        return self._found.upcoming() if self._ref is None else [self._ref]
+
+    def _place(self) -> BackendRef | Look | None:
         route = self._route()
         if route is None or isinstance(route, Look):
             return route
@@ -80,10 +104,6 @@ class Search:
         if steering.aliases and isinstance(self.asked.model, Unknown):
             return steering.look
         return self._choose(route.split, steering)
-
-    def upcoming(self) -> list[BackendRef]:
-        """Where it may go, by the turns of the Routes that may take it."""
-        return self._found.upcoming()
 
     @property
     def alias_for(self) -> str | None:

@@ -6,8 +6,10 @@ the Route's own settings, the Backend's and the defaults; a Route's Split hands 
 
 from dataclasses import dataclass, field
 
+from gateway.affinity import Affinity
 from gateway.backend import Backend
 from gateway.retries import RetryPolicy
+from gateway.standing import ANYONE, Standing
 from gateway.stats import Traffic
 
 
@@ -38,6 +40,10 @@ class BackendRef:
     """Tell the client which Backend answered (`x-tidegate-backend`)."""
     half_close: bool = False
     """A client that closes its sending side after its whole request still gets the answer."""
+    standing: Standing = ANYONE
+    """What its requests are to a queue, where their header does not tell."""
+    affinity: Affinity | None = None
+    """What requests have in common that should meet the same pod; None: nothing, any pod will do."""
     traffic: Traffic | None = None
     """Where its requests are counted: looked up by the first of them, on the event loop."""
 

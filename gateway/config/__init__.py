@@ -6,6 +6,7 @@
 
 from gateway.config.addresses import Address
 from gateway.config.changes import unchangeable
+from gateway.config.ejection import HealthConfig
 from gateway.config.load import Config, Overrides, digest, json_schema, load, read
 from gateway.config.metrics import ResolvedMetric
 from gateway.config.models import BackendConfig
@@ -13,7 +14,7 @@ from gateway.config.problems import ConfigError, Problem
 from gateway.config.roles import Role, check_role, resolve_command
 from gateway.config.routes import RouteConfig
 from gateway.config.scale import ResolvedScale, ScaleConfig
-from gateway.config.table import build_table
+from gateway.config.table import build_table, limits_of
 from gateway.config.target import Target
 from gateway.config.tls import PodTls
 from gateway.config.units import format_duration
@@ -24,6 +25,7 @@ __all__ = [
     "BackendConfig",
     "Config",
     "ConfigError",
+    "HealthConfig",
     "Overrides",
     "PodTls",
     "Problem",
@@ -38,6 +40,7 @@ __all__ = [
     "digest",
     "format_duration",
     "json_schema",
+    "limits_of",
     "load",
     "read",
     "resolve_command",

@@ -21,6 +21,7 @@ from gateway.targets import ScaleTarget
 
 if TYPE_CHECKING:
     from gateway.conditions import Conditions
+    from gateway.config.queues import PriorityConfig, TenantConfig
     from gateway.routing import PathRule
 
 
@@ -158,6 +159,7 @@ def warnings(document: Document) -> Iterator[Fault]:
         if not network.prefixlen:
             text = f"{network} is everyone: any client can pretend to be any other"
             yield Fault(("forwarded", "trusted_proxies", i), text)
+    yield from _unbelieved(document)
     used = {name for route in document.routes for name in route.backends}
     for name in document.backends:
         if name not in used:
@@ -169,3 +171,20 @@ def warnings(document: Document) -> Iterator[Fault]:
             if reduce_weights(split.values())[1]:
                 text = f"the weights make a cycle of more than {LONGEST_CYCLE:,} requests: shares are rounded to fit"
                 yield Fault(("routes", i, *path), text)
+
+
+def _unbelieved(document: Document) -> Iterator[Fault]:
+    """Headers that say how a request stands in a queue, and whom nobody can be believed; tenants that nobody tells."""
+    if not document.forwarded.trusted_proxies:
+        for i, route in enumerate(document.routes):
+            told: list[tuple[str, PriorityConfig | TenantConfig]] = [("priority", route.priority)]
+            told += [("tenant", route.tenant)] if route.tenant is not None else []
+            for key, section in told:
+                if section.header is not None and not section.trust:
+                    text = f"nobody's {section.header} is believed: name who sends it in forwarded.trusted_proxies, or write `trust: true` to believe everyone"
+                    yield Fault(("routes", i, key), text)
+    known = {name for route in document.routes if route.tenant is not None for name in route.backends}
+    for name, backend in document.backends.items():
+        if backend.queue.fairness is not None and name not in known:
+            text = "no route to this backend has a `tenant`: there is nobody to be fair to"
+            yield Fault(("backends", name, "queue", "fairness"), text)

@@ -3,7 +3,7 @@
 Frozen and validated; unknown keys are refused. Durations are float seconds once read. What concerns several sections at
 once (unknown Backends, two Routes on one path) is in `checks`; what concerns one is a field validator here, placed on the
 later field, so that it speaks up even when other fields are wrong too.
-`target` holds that section, `routes` a Route, `scale` the scaling one, `timeouts` and `retries` those, `clients` those on clients, `units` and `addresses` the types of single values,
+`target` holds that section, `routes` a Route, `scale` the scaling one, `picking` and `ejection` what concerns single pods, `timeouts` and `retries` those, `clients` those on clients, `units` and `addresses` the types of single values,
 `load` makes a Config of a file.
 """
 
@@ -14,9 +14,12 @@ from pydantic import Field, Strict, ValidationInfo, field_validator
 
 from gateway.config.addresses import ListenAddress
 from gateway.config.clients import ForwardedConfig, LimitsConfig
+from gateway.config.ejection import EjectionConfig, HealthConfig
 from gateway.config.inference import InferenceServicesConfig
 from gateway.config.metrics import PrometheusConfig
+from gateway.config.picking import PickConfig
 from gateway.config.problems import KeyPath, fault, faults
+from gateway.config.queues import Queue
 from gateway.config.retries import Retries, RetryOverrides
 from gateway.config.routes import RouteConfig
 from gateway.config.scale import COMMAND_MAX, ResolvedScale, ScaleConfig
@@ -25,6 +28,7 @@ from gateway.config.target import Gateways, Target, Text
 from gateway.config.timeouts import TimeoutOverrides, Timeouts
 from gateway.config.tls import ListenerTls
 from gateway.config.units import Count, Duration, Name, PositiveDuration, Size, default
+from gateway.queues import Discipline
 
 _Lax = Strict(strict=False)  # YAML's lists become tuples
 
@@ -71,15 +75,6 @@ class AutoscalerConfig(Section):
     """Where metrics of type prometheus are asked for, unless they say it themselves."""
 
 
-class Queue(Section):
-    """Requests that wait for a slot."""
-
-    depth: Count = 100
-    """How many may wait at once; one more is answered 503."""
-    timeout: PositiveDuration = default("60s")
-    """How long one may wait while a pod is ready."""
-
-
 class Activation(Section):
     """Waking from zero."""
 
@@ -93,6 +88,12 @@ class BackendConfig(Section):
     target: Target
     concurrency: Count = 0
     """Requests open to a pod at once; 0: no limit."""
+    pick: PickConfig = shared(PickConfig.model_construct())
+    """Which pod takes the next request: least_requests, round_robin, first_available, or `{consistent_hash: {…}}`."""
+    slow_start: Duration = 0.0
+    """How long a new pod's share rises from a tenth to a whole one; 0s: it gets a whole one at once."""
+    ejection: EjectionConfig | None = None
+    health: HealthConfig | None = None
     queue: Queue = shared(Queue())
     activation: Activation = shared(Activation())
     cancel: Literal["abort", "hold"] = "abort"
@@ -100,6 +101,23 @@ class BackendConfig(Section):
     timeouts: TimeoutOverrides = shared(TimeoutOverrides())
     retries: RetryOverrides = shared(RetryOverrides())
     scale: ScaleConfig = shared(ScaleConfig())
+
+    @field_validator("pick")
+    @classmethod
+    def _pick_fits(cls, pick: PickConfig, info: ValidationInfo) -> PickConfig:
+        if pick.policy == "first_available" and info.data.get("concurrency") == 0:
+            raise fault(
+                "first_available needs `concurrency`: without a limit the first pod would get everything"
+            )
+        return pick
+
+    @field_validator("slow_start")
+    @classmethod
+    def _slow_start_fits(cls, seconds: float, info: ValidationInfo) -> float:
+        policy = info.data["pick"].policy if "pick" in info.data else "round_robin"
+        if seconds and policy not in {"least_requests", "round_robin"}:
+            raise fault(f"is for `pick: least_requests` and `round_robin`; {policy} does not go by shares")
+        return seconds
 
     @field_validator("scale")
     @classmethod
@@ -155,16 +173,31 @@ class Document(Section):
     """Run KServe's InferenceServices. When left out: nobody looks for any."""
     log_dir: Text = ".tidegate/logs"
     """Where local pods write their output, a file each. A relative path starts from this file's folder."""
-    backends: dict[Name, BackendConfig] = Field(json_schema_extra={"minProperties": 1})
-    routes: Annotated[tuple[RouteConfig, ...], _Lax] = Field(json_schema_extra={"minItems": 1})
+    backends: dict[Name, BackendConfig]
+    """At least one. With `inference_services` it may be left out."""
+    routes: Annotated[tuple[RouteConfig, ...], _Lax]
+    """At least one. With `inference_services` it may be left out."""
 
     @field_validator("backends", "routes", mode="before")
     @classmethod
-    def _not_empty(cls, value: object) -> object:
-        # Saved while Tidegate runs, it would remove all that serves: a slip, not a wish.
-        if value in ({}, []):
+    def _not_empty(cls, value: object, info: ValidationInfo) -> object:
+        # Saved while Tidegate runs, it would remove all that serves: a slip, not a wish. InferenceServices may be all there is.
+        if value in ({}, []) and info.data.get("inference_services", ...) is None:
             raise fault("must not be empty: there would be nothing left to serve")
         return value
+
+    def disciplines(self) -> dict[str, Discipline]:
+        """How each Backend's queue is ordered: a plain line, unless some Route to it gives priorities or tells tenants."""
+        ordered = {
+            name
+            for route in self.routes
+            if route.priority.matters or route.tenant is not None
+            for name in route.backends
+        }
+        return {
+            name: backend.queue.fairness or ("round_robin" if name in ordered else "fifo")
+            for name, backend in self.backends.items()
+        }
 
     def secret_files(self) -> Iterator[tuple[KeyPath, str]]:
         """The keys that name files with secrets, and what they name."""

@@ -12,6 +12,7 @@ from gateway.conditions import Look
 from gateway.config.addresses import RouteHost, RoutePath
 from gateway.config.matching import Matching, ModelName, TokenName
 from gateway.config.problems import fault
+from gateway.config.queues import Priority, PriorityConfig, TenantConfig
 from gateway.config.retries import RetryOverrides
 from gateway.config.section import shared
 from gateway.config.sticky import StickyConfig
@@ -63,6 +64,10 @@ class RouteConfig(Matching):
     """What clients may write into `x-tidegate-tag`, and the Backend of `split` that it leads to. When left out: nothing."""
     sticky: StickyConfig | None = None
     """Who comes again stays with one Backend. When left out: requests take turns."""
+    priority: Priority = shared(PriorityConfig())
+    """Of its requests in a queue: higher ones go first. A number, or a header field that tells it."""
+    tenant: TenantConfig | None = None
+    """Whom a request is from: tenants take turns in a queue. When left out: all are one."""
     timeouts: TimeoutOverrides = shared(TimeoutOverrides())
     body_limit: Size | None = None
     """Bytes that a request's body may have; 0: no limit. Goes before `defaults`."""

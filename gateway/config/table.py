@@ -6,12 +6,17 @@ from functools import lru_cache
 from gateway.backend import Backend
 from gateway.config.load import Config
 from gateway.config.models import BackendConfig
+from gateway.config.queues import ranking
 from gateway.config.retries import Retries
 from gateway.config.routes import RouteConfig, RuleConfig
 from gateway.config.timeouts import Timeouts as DefaultTimeouts
+from gateway.limits import PANIC, Limits
+from gateway.picking import Picking
+from gateway.queues import Discipline
 from gateway.retries import RetryPolicy
 from gateway.routing import Route, RouteTable
 from gateway.splits import Split
+from gateway.standing import ANYONE, Ranking, Standing
 from gateway.steering import Rule, Steering
 from gateway.sticky import Rendezvous
 from gateway.terms import BackendRef, Timeouts
@@ -44,15 +49,27 @@ def _route(
         hosts=route.hosts or (),
         paths=route.paths,
         conditions=route.conditions(route.look, *route.aliases),
-        steering=_steering(route, refs, secrets),
+        steering=_steering(route, refs, secrets, _ranking(config, route)),
     )
 
 
+def _ranking(config: Config, route: RouteConfig) -> Ranking | None:
+    """How a request's header tells what it is to a queue; None: it does not, and no Backend of the Route counts what it uses."""
+    counted = any(config.backends[name].queue.fairness == "least_use" for name in route.backends)
+    if route.priority.header is None and route.tenant is None and not counted:
+        return None
+    return ranking(route.priority, route.tenant)
+
+
 def _steering(
-    route: RouteConfig, refs: Mapping[str, BackendRef], secrets: Mapping[str, bytes]
+    route: RouteConfig,
+    refs: Mapping[str, BackendRef],
+    secrets: Mapping[str, bytes],
+    ranking: Ranking | None,
 ) -> Steering | None:
     """What the Route does beyond its split; None: nothing."""
-    if not (route.rules or route.tags or route.sticky or route.aliases):
+    hashed = any(ref.affinity is not None for ref in refs.values())
+    if not (route.rules or route.tags or route.sticky or route.aliases or hashed or ranking):
         return None
     sticky = None
     if route.sticky is not None:
@@ -65,6 +82,7 @@ def _steering(
         keyed=_keyed(route, route.split, refs),
         aliases=route.aliases,
         look=route.look,
+        ranking=ranking,
     )
 
 
@@ -83,6 +101,7 @@ def _keyed(
 
 
 def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> BackendRef:
+    hashes = config.backends[name].pick.consistent_hash
     return BackendRef(
         backend,
         route.name,
@@ -91,6 +110,30 @@ def _ref(config: Config, route: RouteConfig, name: str, backend: Backend) -> Bac
         body_limit=config.defaults.body_limit if route.body_limit is None else route.body_limit,
         expose_backend=route.expose_backend,
         half_close=route.half_close,
+        standing=_standing(route.priority.default),
+        affinity=None if hashes is None else hashes.affinity(route.look),
+    )
+
+
+def limits_of(config: BackendConfig, discipline: Discipline) -> Limits:
+    """What a Backend allows, and how it picks."""
+    hashes, ejection = config.pick.consistent_hash, config.ejection
+    return Limits(
+        concurrency=config.concurrency,
+        depth=config.queue.depth,
+        queue_timeout=config.queue.timeout,
+        activation_timeout=config.activation_timeout,
+        hold=config.cancel == "hold",
+        paused=config.scale.pause,
+        bytes=config.queue.bytes,
+        discipline=discipline,
+        picking=Picking(
+            config.pick.policy, hashes.bound if hashes is not None else 0.0, warm=config.slow_start > 0
+        ),
+        slow_start=config.slow_start,
+        ejection=None if ejection is None else ejection.policy,
+        panic=PANIC if ejection is None else ejection.panic_threshold,
+        checked=config.health is not None,
     )
 
 
@@ -116,3 +159,8 @@ def _policy(
 ) -> RetryPolicy:
     """One object for all who want the same: a thousand Routes rarely have more than a few."""
     return RetryPolicy(frozenset(on), frozenset(method.encode() for method in methods), body_limit, budget)
+
+
+@lru_cache(maxsize=256)
+def _standing(priority: int) -> Standing:
+    return Standing(priority) if priority else ANYONE

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,43 @@ async def test_it_is_written_every_other_second(tmp_path: Path) -> None:
     assert len(taken) == 4
 
 
+async def test_what_is_no_file_is_neither_read_nor_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading a FIFO would take until somebody writes, and /dev/null would be /dev/null no more."""
+    path = tmp_path / "state.json"
+    os.mkfifo(path)
+    kept = StateFile(path)
+    assert await kept.read(NOW) is None
+    kept.start(snapshot)
+    await kept.stop()
+    assert path.is_fifo()
+    assert [record.message.count("not a regular file") for record in caplog.records] == [1, 1]
+
+
+async def test_what_another_wrote_is_never_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As when the configuration is named in place of the state."""
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("routes: []\n")
+    kept = StateFile(path)
+    assert await kept.read(NOW) is None
+    kept.start(snapshot)
+    await kept.stop()
+    assert path.read_text() == "routes: []\n"
+    assert "it holds something else, which is left as it is" in caplog.text
+
+
+async def test_a_link_stays_one(tmp_path: Path) -> None:
+    """What it leads to is what is written."""
+    path, link = tmp_path / "state.json", tmp_path / "link.json"
+    link.symlink_to(path)
+    kept = StateFile(link)
+    kept.start(snapshot)
+    await kept.stop()
+    assert link.is_symlink()
+    assert await StateFile(path).read(NOW) == snapshot()
+
+
 async def test_nothing_there_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The first start has nothing to go on from."""
     assert await StateFile(tmp_path / "state.json").read(NOW) is None
@@ -53,7 +91,7 @@ async def test_nothing_there_is_no_news(tmp_path: Path, caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "it is no snapshot"),
+        ('{"version":1,"crc', "it is no snapshot, or cut off"),
         ('{"version":7,"crc32":1,"snapshot":{}}\n', "it is of version 7, and this is 1"),
     ],
 )
@@ -70,7 +108,7 @@ async def test_what_cannot_be_used_is_told_in_a_line(
 async def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A folder, for one."""
     assert await StateFile(tmp_path).read(NOW) is None
-    assert "Is a directory" in caplog.text
+    assert "not a regular file" in caplog.text
 
 
 async def test_a_place_that_cannot_be_written_is_told_once(

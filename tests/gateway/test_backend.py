@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits, Verdict
 from gateway.breaker import Endpoint, Waiter
 from gateway.errors import GatewayError
+from gateway.standing import Standing
 
 
 def info(uid: str, *, ready: bool = True, draining: bool = False) -> EndpointInfo:
@@ -48,7 +49,7 @@ class BackendLaws(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.backend: Backend = Backend("iris", Limits(2, 3, 5.0, 8.0), 0.0)
+        self.backend: Backend = Backend("iris", Limits(2, 3, 5.0, 8.0, discipline="round_robin"), 0.0)
         self.known: dict[str, EndpointInfo] = {}
         self.open: list[Endpoint] = []
         self.waiting: dict[Waiter, None] = {}
@@ -69,22 +70,50 @@ class BackendLaws(RuleBasedStateMachine):
         self.now += seconds
         self._settle([], self.backend.expire(self.now))
 
-    @rule()
-    def arrive(self) -> None:
+    @rule(
+        priority=st.integers(-1, 1),
+        tenant=st.sampled_from([b"", b"a", b"b"]),
+        size=st.integers(0, 60),
+        due=st.floats(0, 9),
+    )
+    def arrive(self, priority: int, tenant: bytes, size: int, due: float) -> None:
         endpoint = self.backend.enter(self.now)
         if endpoint is not None:
             self.begun += 1
             self.open.append(endpoint)
             return
-        waiter = Waiter(self.begun, self.now)
-        full = self.backend.breaker.queued >= self.backend.limits.depth
+        standing = Standing(priority, tenant, metered=True)
+        waiter = Waiter(self.begun, self.now, standing=standing, size=size, due=self.now + due)
+        breaker, limits = self.backend.breaker, self.backend.limits
+        full = breaker.queued >= limits.depth
+        heavy = 0 < limits.bytes < breaker.bytes + size
         try:
-            self.backend.wait(waiter, self.now)
+            pushed = self.backend.wait(waiter, self.now)
         except GatewayError as error:
-            assert (error.reason.slug == "queue_full") == (full and error.reason.slug != "cannot_start")  # noqa: PT017
+            slug = error.reason.slug
+            assert slug in {"queue_timeout", "cannot_start", "queue_full"}
+            assert slug != "queue_full" or full or heavy
         else:
             self.begun += 1
             self.waiting[waiter] = None
+            assert bool(pushed) == (full or heavy)
+            self._settle([], pushed)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), size=st.integers(1, 60))
+    def grow(self, data: Any, size: int) -> None:
+        waiter = data.draw(st.sampled_from(list(self.waiting)))
+        try:
+            self._settle([], self.backend.grow(waiter, size, self.now))
+        except GatewayError as error:
+            assert error.reason.slug == "queue_full"  # noqa: PT017
+
+    @precondition(lambda self: self.waiting)
+    @rule(priority=st.integers(-1, 2), data=st.data())
+    def push_out(self, priority: int, data: Any) -> None:
+        lower = list(self.backend.breaker.worse(priority))
+        assert {w for w in self.waiting if w.standing.priority < priority} == set(lower)
+        self._settle([], self.backend.displace(lower[: data.draw(st.integers(0, 2))], self.now))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -137,9 +166,15 @@ class BackendLaws(RuleBasedStateMachine):
         endpoint = data.draw(st.sampled_from(self.open))
         self._settle(self.backend.suspect(endpoint, self.now, suspect=suspect))
 
-    @rule(concurrency=st.integers(0, 3), depth=st.integers(0, 4))
-    def relimit(self, concurrency: int, depth: int) -> None:
-        self._settle(self.backend.relimit(Limits(concurrency, depth, 5.0, 8.0), self.now))
+    @rule(
+        concurrency=st.integers(0, 3),
+        depth=st.integers(0, 4),
+        size=st.sampled_from([0, 100]),
+        discipline=st.sampled_from(["round_robin", "least_use"]),
+    )
+    def relimit(self, concurrency: int, depth: int, size: int, discipline: Any) -> None:
+        limits = Limits(concurrency, depth, 5.0, 8.0, bytes=size, discipline=discipline)
+        self._settle(self.backend.relimit(limits, self.now))
 
     @invariant()
     def gauges_equal_the_truth(self) -> None:
@@ -148,7 +183,11 @@ class BackendLaws(RuleBasedStateMachine):
         assert (stats.begun, stats.ended, stats.waits) == (self.begun, self.ended, self.waits)
         assert stats.begun - stats.ended == len(self.open) + len(self.waiting)
         assert sum(stats.queue_wait.counts) == self.waits
-        assert set(self.backend.breaker.waiters()) == set(self.waiting)
+        breaker = self.backend.breaker
+        assert set(breaker.waiting) == set(self.waiting)
+        assert breaker.bytes == sum(waiter.size for waiter in self.waiting)
+        if breaker.fair is not None:
+            assert sum(queued for queued, _ in breaker.fair.levels().values()) == len(self.waiting)
 
     @invariant()
     def a_queue_implies_no_free_slot(self) -> None:
@@ -223,7 +262,7 @@ def test_one_put_back_in_front_hides_nobody_who_is_overdue() -> None:
     backend.suspect(endpoint, 9.0, suspect=True)
     backend.again(Waiter("retried", 9.0, [endpoint]), endpoint, 9.0)
     assert slugs(backend.expire(10.5)) == [("old", "queue_timeout")]
-    assert [waiter.request for waiter in backend.breaker.waiters()] == ["retried", "young"]
+    assert [waiter.request for waiter in backend.breaker.waiting] == ["retried", "young"]
 
 
 def test_one_that_was_refused_waits_for_the_next_pod_for_the_queue_timeout() -> None:

@@ -90,7 +90,7 @@ def test_whoever_waits_at_a_removed_backend_is_answered_in_the_end() -> None:
     endpoint = world.endpoint(world.pod)
     waiter = Waiter(Answered(), world.loop.now, [endpoint])
     extra = backend.endpoints[endpoint.uid]
-    backend.breaker.enqueue(waiter)
+    backend.breaker.enqueue(waiter, 0.0)
     backend.stats.queued.add(1, world.loop.now)
     gateway.suspect(backend, extra)
     world.loop.now += 6.0

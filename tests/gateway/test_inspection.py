@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.asked import Source
+from gateway.backend import Limits
 from gateway.conditions import Condition, Conditions, Look
 from gateway.routing import Route, RouteTable
 from gateway.splits import Split
@@ -19,9 +20,14 @@ from tests.fakes import Client, World, read_request
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def world(limit: int = 1000, steering: Steering | None = None, timeouts: Timeouts | None = None) -> World:
+def world(
+    limit: int = 1000,
+    steering: Steering | None = None,
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+) -> World:
     """One Route for the model iris, which gpt-4o is another name of."""
-    made = World(timeouts=timeouts)
+    made = World(timeouts=timeouts, limits=limits)
     models = Conditions(models=frozenset(("iris", "gpt-4o")), look=Look(limit))
     steering = steering or Steering(aliases={"gpt-4o": "iris"}, look=Look(limit))
     split = Split({"iris": made.ref}, {"iris": 1})
@@ -75,6 +81,38 @@ class TestWhole:
         client.send(body[-1:])
         assert w.backend.in_flight == 1
         assert w.link.received.endswith(body)
+
+    def test_gathering_a_body_is_no_waiting_for_a_slot(self) -> None:
+        """Its time in the queue begins when it joins it, behind those who came meanwhile, so that waits end in their order."""
+        w = world(limits=Limits(concurrency=1, queue_timeout=10.0))
+        body = b'{"model": "iris"}'
+        w.client().send(post(body))
+        slow = w.client().send(post(b"", length=len(body)), body[:-1])
+        w.advance(8.0)
+        other = w.client().send(post(body))
+        w.advance(4.0)
+        slow.send(body[-1:])
+        w.advance(5.0)
+        assert (other.received, slow.received) == (b"", b"")
+        waited = [w.loop.now - waiter.since for waiter in w.backend.breaker.waiting]
+        assert waited == pytest.approx([9.0, 5.0])
+        w.advance(2.0)
+        assert (problem(other)[:2], slow.received) == ((503, "queue_timeout"), b"")
+        w.advance(4.0)
+        assert problem(slow)[:2] == (503, "queue_timeout")
+
+    def test_gathering_a_body_is_no_waiting_for_an_answer(self) -> None:
+        """The pod has the whole of its time from when it has the request; nor was a slot taken before."""
+        w = world(timeouts=Timeouts(response=2.0))
+        body = b'{"model": "iris"}'
+        slow = w.client().send(post(b"", length=len(body)), body[:-1])
+        w.advance(3.0)
+        slow.send(body[-1:])
+        w.advance(1.0)
+        assert w.backend.stats.in_flight.total(w.loop.now) == pytest.approx(1.0)
+        w.link.say(OK)
+        assert slow.answer(b"POST").body == b"ok"
+        w.assert_at_rest()
 
     def test_an_alias_is_replaced_and_the_length_with_it(self) -> None:
         """Nothing else changes."""

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.backend import Backend, EndpointInfo, Endpoints, Limits
 from gateway.breaker import Waiter
 from gateway.metrics import SLICE, GatewayCollector, Sources, render
+from gateway.standing import Standing
 from gateway.state import Reloads, TlsStatus
 from gateway.stats import Histogram, Traffic
 
@@ -126,6 +127,20 @@ async def test_what_is_open_and_what_waits_is_shown_per_backend() -> None:
     assert await world.value("tidegate_queue_wait_seconds_bucket", backend="iris-v1", le="2.5") == 1
 
 
+async def test_priorities_and_sheds_are_shown_of_backends_that_have_them() -> None:
+    """A plain line has neither: its series would say nothing new."""
+    world = World()
+    backend = world.backend(pods=1, concurrency=1)
+    backend.relimit(Limits(1, 1, discipline="round_robin"), 0.0)
+    backend.enter(0.0)
+    for priority in (-1, 5):
+        backend.wait(Waiter("w", 0.0, standing=Standing(priority), size=100), 0.0)
+    assert await world.value("tidegate_queued_by_priority", backend="iris-v1", priority="5") == 1
+    assert await world.value("tidegate_queued_by_priority", backend="iris-v1", priority="-1") is None
+    assert await world.value("tidegate_queued_bytes", backend="iris-v1") == 100
+    assert await world.value("tidegate_sheds_total", backend="iris-v1", reason="pushed_out") == 1
+
+
 async def test_a_cold_start_is_counted_and_timed() -> None:
     """By its outcome."""
     world = World()
@@ -147,7 +162,7 @@ async def test_retries_are_counted_by_reason() -> None:
 
 
 async def test_each_endpoint_is_in_one_state() -> None:
-    """Draining before all, then not ready, then suspect; states that no pod is in are 0, not absent."""
+    """Draining before all, then not ready, then suspect, then out for another cause; states that no pod is in are 0, not absent."""
     world = World()
     backend = world.backend()
     infos = [
@@ -157,17 +172,21 @@ async def test_each_endpoint_is_in_one_state() -> None:
         EndpointInfo("d", "h", 4, ready=False, draining=True),
         EndpointInfo("e", "h", 5, ready=True, draining=True),
         EndpointInfo("f", "h", 6, ready=False),
+        EndpointInfo("g", "h", 7, ready=True),
     ]
     backend.update(Endpoints(tuple(infos)), 0.0)
     for uid in ("c", "e", "f"):
         backend.suspect(backend.endpoints[uid], 0.0, suspect=True)
+    backend.ejections.failed_checks(backend.endpoints["g"], "failed")
     states = {
         state: await world.value("tidegate_endpoints", backend="iris-v1", state=state) for state in _STATES
     }
-    assert states == {"ready": 2, "draining": 2, "suspect": 1, "not_ready": 1}
+    assert states == {"ready": 2, "draining": 2, "suspect": 1, "ejected": 1, "not_ready": 1}
+    assert await world.value("tidegate_ejections_total", backend="iris-v1", reason="connect") == 3
+    assert await world.value("tidegate_ejections_total", backend="iris-v1", reason="health") == 1
 
 
-_STATES = ("ready", "draining", "suspect", "not_ready")
+_STATES = ("ready", "draining", "suspect", "ejected", "not_ready")
 
 
 async def test_the_gateway_tells_of_itself() -> None:
@@ -197,10 +216,14 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
     assert {name: family.type for name, family in families.items()} == {
         "tidegate_requests": "counter",
         "tidegate_early_ends": "counter",
+        "tidegate_ejections": "counter",
         "tidegate_request_duration_seconds": "histogram",
         "tidegate_response_start_seconds": "histogram",
         "tidegate_inflight_requests": "gauge",
         "tidegate_queued_requests": "gauge",
+        "tidegate_queued_by_priority": "gauge",
+        "tidegate_queued_bytes": "gauge",
+        "tidegate_sheds": "counter",
         "tidegate_queue_wait_seconds": "histogram",
         "tidegate_cold_start_seconds": "histogram",
         "tidegate_cold_starts": "counter",

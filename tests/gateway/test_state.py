@@ -11,6 +11,7 @@ from gateway.breaker import Waiter
 from gateway.conditions import Conditions
 from gateway.routing import PathRule, Route
 from gateway.splits import Split
+from gateway.standing import Standing
 from gateway.state import (
     HORIZON,
     MAX_ROWS,
@@ -200,18 +201,39 @@ def test_a_backend_shows_its_pods_and_its_limits() -> None:
     shown.enter(0.0)
     assert state(status(), named(shown), {"iris-v1": 5})["backends"]["iris-v1"] == {
         "endpoints": [
-            {"uid": "iris-v1-0", "address": "127.0.0.1:9000", "ready": True, "draining": False, "suspect": False, "refusal": None, "in_flight": 1},
-            {"uid": "iris-v1-1", "address": "127.0.0.1:9001", "ready": True, "draining": False, "suspect": False, "refusal": None, "in_flight": 0},
+            {"uid": "iris-v1-0", "address": "127.0.0.1:9000", "ready": True, "draining": False, "suspect": False, "refusal": None, "out": {}, "in_flight": 1},
+            {"uid": "iris-v1-1", "address": "127.0.0.1:9001", "ready": True, "draining": False, "suspect": False, "refusal": None, "out": {}, "in_flight": 0},
         ],
         "in_flight": 1,
         "queued": 0,
+        "pick": "least_requests",
+        "panicking": False,
         "limit": 2,
         "queue_depth": 7,
+        "queue": {"discipline": "fifo", "bytes": 0, "bytes_limit": 0, "per_second": None, "priorities": {}},
         "replicas": {"ready": 2, "wanted": 5},
         "cannot_start": None,
         "pending": None,
         "starting_for": None,
     }  # fmt: skip
+
+
+def test_a_queue_shows_who_waits() -> None:
+    """By priority, the highest first, with the number of tenants; and how fast it moves, once that is known."""
+    busy = backend(pods=1, limits=Limits(1, bytes=1000, discipline="least_use"))
+    (endpoint,) = filter(None, [busy.enter(0.0)])
+    for number in range(12):
+        standing = Standing(number % 2, b"%d" % (number % 3))
+        busy.wait(Waiter("w", 0.0, standing=standing, size=10), 0.0)
+    for second in range(1, 10):
+        busy.leave(endpoint, float(second))
+    assert backend_view(busy, None, 9.0)["queue"] == {
+        "discipline": "least_use",
+        "bytes": 30,
+        "bytes_limit": 1000,
+        "per_second": 1.0,
+        "priorities": {"0": {"queued": 3, "tenants": 3}},
+    }
 
 
 def test_a_backend_that_starts_says_for_how_long() -> None:

@@ -1,0 +1,197 @@
+"""How long those who wait may wait, when that is over, and what they are told: a Backend's clocks and the pace of its queue.
+
+Core. Two clocks make waiting fair: one runs while a pod is available and bounds the wait for a slot (`queue.timeout`), the other runs while none is
+and bounds the wait for a start (`activation.timeout`). The pace is how many waiters got a slot per second, lately, while somebody waited and a pod was
+available. It says when to come again, and who comes in vain: whoever has far more in front of it than the pace can take in its time is told at
+once. Nobody may be refused who would have been served, so that only a sound pace counts: somebody has waited for as long as anyone may, with
+the same pods all the time, and none on its way or out, which may come back. Each `Backend` has one of these.
+"""
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING
+
+from gateway.errors import ACTIVATION_TIMEOUT, CONNECT_FAILED, QUEUE_TIMEOUT, GatewayError
+from gateway.timers import Stopwatch
+
+if TYPE_CHECKING:
+    from gateway.activator import Activator
+    from gateway.breaker import Breaker, Endpoint, Waiter
+    from gateway.limits import Limits
+
+SOUND = 9
+"""Grants from which a pace is known: the eight times between them."""
+KEPT = 33
+MARGIN = 1.5
+"""A wait counts as too long when it is expected to take so many times what it may: of eight times that are exponential, one average in ten is off by more."""
+STALE = 60.0
+"""Seconds without anybody waiting after which the pace is measured anew."""
+LONGEST_RETRY = 60.0
+"""Seconds that a client is asked to stay away at most."""
+
+
+class Pace:
+    """How fast a queue moves: by a clock that stands still while there is none, or no pod to serve it."""
+
+    __slots__ = ("_grants", "_paused", "_stood_still", "total")
+
+    def __init__(self) -> None:
+        self._stood_still = 0.0
+        """Seconds so far."""
+        self.total = 0
+        """Grants so far, for averages over a longer time."""
+        self._paused: float | None = 0.0
+        """Since when it stands still."""
+        self._grants: deque[float] = deque(maxlen=KEPT)
+        """By that clock."""
+
+    def run(self, *, running: bool, now: float) -> None:
+        if running and self._paused is not None:
+            paused, self._paused = now - self._paused, None
+            self._stood_still += paused
+            if paused > STALE:
+                self.forget()
+        elif not running and self._paused is None:
+            self._paused = now
+
+    def granted(self, now: float) -> None:
+        self._grants.append(now - self._stood_still)
+        self.total += 1
+
+    def forget(self) -> None:
+        self._grants.clear()
+
+    def per_second(self, now: float) -> float | None:
+        """None: not known."""
+        grants = self._grants
+        if len(grants) < SOUND:
+            return None
+        # Until now, not until the last one: a queue that stands still gets slower.
+        until = now if self._paused is None else self._paused
+        seconds = until - self._stood_still - grants[0]
+        return (len(grants) - 1) / seconds if seconds > 0 else None
+
+    def __repr__(self) -> str:
+        return f"<Pace of {len(self._grants)} grants>"
+
+
+class Patience:
+    """One Backend's."""
+
+    def __init__(
+        self, backend: str, limits: "Limits", breaker: "Breaker", activator: "Activator", now: float
+    ) -> None:
+        self.limits = limits
+        self.sound_at = inf
+        """From when on `hopeless` may say anything: the pace tells what is to come only after all of the time that anyone may wait has
+        gone by with somebody waiting, the same pods, and none that may still come.
+        """
+        self.pace = Pace()
+        self._backend = backend
+        self._breaker = breaker
+        self._activator = activator
+        self._served = Stopwatch()
+        self._capacity = (0, limits.concurrency)
+        self._steady = (now, 0)
+        """Since when it has been so, and the grants until then."""
+        self._growing = False
+        """A pod is on its way, or may come back: the pace will be another."""
+
+    def begin(self, waiter: "Waiter", now: float) -> None:
+        """It waits from now on; it is in the queue already."""
+        waiter.served_at = self._served.read(now)
+        if len(self._breaker.waiting) == 1:
+            self.queue_changed(now)
+
+    def queue_changed(self, now: float) -> None:
+        """There is a queue now, or none any more."""
+        breaker = self._breaker
+        running = bool(breaker.waiting) and breaker.available > 0
+        self.pace.run(running=running, now=now)
+        if not running or self._growing:
+            self.sound_at = inf
+        elif self.sound_at == inf:
+            self.sound_at = now + self.limits.queue_timeout
+            self._steady = (now, self.pace.total)
+
+    def relimit(self, limits: "Limits") -> None:
+        """Other limits hold; `pods_changed` next."""
+        if limits != self.limits:
+            self.limits = limits
+            self.sound_at = inf
+
+    def pods_changed(self, now: float, *, growing: bool) -> None:
+        """Other pods may be available, or each takes more or fewer requests; `growing`: one is on its way, or may come back."""
+        breaker = self._breaker
+        available = breaker.available > 0
+        self._served.set(running=available, now=now)
+        self._growing = growing
+        capacity = (breaker.available, breaker.limit)
+        if capacity != self._capacity:
+            self._capacity = capacity
+            self.pace.forget()
+            self.sound_at = inf
+        self.queue_changed(now)
+
+    def hopeless(self, waiter: "Waiter", now: float) -> GatewayError | None:
+        """Why a newcomer need not wait: its turn would come too late. Never said of the first in a queue, or of a tenant.
+
+        Those in front may give up before their turn: as many as get a slot are let in all the same, so that no pod is ever idle for this.
+        """
+        breaker = self._breaker
+        ahead = breaker.ahead(waiter) if now >= self.sound_at else 0
+        pace = self.pace.per_second(now) if ahead else None
+        if pace is None:
+            return None
+        # Pods that stall for a moment are slow lately: what they did over all that time counts if it was more.
+        since, before = self._steady
+        pace = max(pace, (self.pace.total - before) / (now - since))
+        seconds = min(self.limits.queue_timeout, waiter.due - now)
+        last = breaker.newest_ahead(waiter) if ahead > MARGIN * pace * seconds else None
+        if last is None or now - last.since >= 1 / pace:
+            return None
+        detail = (
+            f"{ahead} requests wait in front of this one for backend {self._backend}, which takes on {pace:.3g} per second: "
+            f"its turn would not come within {seconds:.3g} s"
+        )
+        return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
+
+    def overdue(self, waiter: "Waiter", now: float) -> GatewayError | None:
+        """Why it has waited long enough; None while it has not."""
+        limits, waited = self.limits, now - waiter.since
+        served = self._served.read(now) - waiter.served_at
+        if served >= limits.queue_timeout:
+            detail = f"waited {waited:.1f} s for a free slot of backend {self._backend}"
+            return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
+        if waiter.avoid and not self._breaker.available and waited >= limits.queue_timeout:
+            return self._unconnected(waiter, waited)
+        if waited - served < limits.activation_timeout:
+            return None
+        if waiter.avoid:
+            return self._unconnected(waiter, waited)
+        why = self._activator.pending or ("its scaling is paused" if limits.paused else "")
+        because = f": {why}" if why else ""
+        detail = f"no pod of backend {self._backend} became ready in {waited:.1f} s{because}"
+        return GatewayError(ACTIVATION_TIMEOUT, detail, 1)
+
+    def retry_after(self, now: float) -> float:
+        """When those who wait will be gone, by the pace; while that is not known, as long as the first has waited."""
+        pace, first = self.pace.per_second(now), self._breaker.first()
+        if pace is None:
+            seconds = 0.0 if first is None else min(now - first.since, self.limits.queue_timeout)
+        else:
+            seconds = self._breaker.queued / pace
+        return min(max(1.0, seconds), LONGEST_RETRY)
+
+    def _unconnected(self, waiter: "Waiter", waited: float) -> GatewayError:
+        pods = ", ".join(map(_refused, dict.fromkeys(waiter.avoid)))
+        detail = f"backend {self._backend}: {pods} refused or lost the connection and no other pod became ready in {waited:.1f} s"
+        return GatewayError(CONNECT_FAILED, detail)
+
+    def __repr__(self) -> str:
+        return f"<Patience {self._backend} {self.pace!r}>"
+
+
+def _refused(endpoint: "Endpoint") -> str:
+    why = f" ({endpoint.refusal})" if endpoint.refusal else ""
+    return f"{endpoint.host}:{endpoint.port}{why}"
