@@ -12,7 +12,7 @@ COMPILED_VENV := .venv-compiled
 COMPILED_READY := $(COMPILED_VENV)/.ready
 SOURCES := pyproject.toml constraints.txt README.md LICENSE $(shell find gateway autoscaler -name '*.py' -o -name py.typed)
 
-.PHONY: up demo test test-cluster test-compiled compiled bench unit lint format clean help
+.PHONY: up demo test test-cluster test-compiled compiled bench unit lint format crds clean help
 
 help:
 	@echo "make up      run the demo: a gateway, an autoscaler and two versions of a small model"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-compiled  the data plane's tests on that"
 	@echo "make test-cluster  Tidegate as pods: in the API server emulation, and in the cluster that KUBECONFIG names"
 	@echo "make bench   time the hot path and the cores, piece by piece"
+	@echo "make crds    write the definitions of InferenceService in deploy/crds"
 	@echo "make format  write the code in its one format"
 
 up: $(RUN_READY)
@@ -54,6 +55,9 @@ test-compiled: $(COMPILED_READY)
 	cp -r tests config deploy $(COMPILED)
 	$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(COMPILED)/wheel/*.whl)[dev]"
 	cd $(COMPILED) && $(CURDIR)/$(COMPILED_VENV)/bin/pytest -n 2 tests/gateway tests/integration tests/fuzz
+
+crds: $(DEV_READY)
+	$(BIN)/python deploy/crds/make.py
 
 format: $(DEV_READY)
 	$(BIN)/ruff format .

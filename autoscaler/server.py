@@ -160,6 +160,8 @@ class Autoscaler:
 
     async def _take_over(self, config: Config) -> None:
         self._config = config
+        if self.link is not None:
+            await self.link.run_inference_services(config)
         reachable = {name for route in config.routes for name in route.backends}
         for index, (name, backend) in enumerate(config.backends.items(), start=1):
             scaler = self._scaler(name, backend)
@@ -326,8 +328,7 @@ async def _listen(controller: Controller, reloads: Reloads, address: Address) ->
 
 
 async def _link(config: Config, controller: Controller) -> "ClusterLink | None":
-    named = any(backend.target.cluster is not None for backend in config.backends.values())
-    if not named and config.gateway_service is None:
+    if not config.needs_cluster:
         return None
     cluster = await connect(config, "autoscaler.cluster.link")
     from autoscaler.cluster.link import ClusterLink  # noqa: PLC0415 (imported by then, with its library)
