@@ -139,7 +139,7 @@ class Cluster:
     def weights(self) -> dict[str, int]:
         """Of the last document's route, in percent, by image."""
         routes = (self.last.document or {}).get("routes") or []
-        split = routes[0]["split"] if routes else {}
+        split = routes[0].get("split", {}) if routes else {}
         total = sum(split.values())
         named = {name.partition(".")[2]: weight for name, weight in split.items()}
         return {self.image(name): round(weight * 100 / total) for name, weight in named.items() if weight}

@@ -1,11 +1,11 @@
 """The gateways' part: a Backend for each revision, and the routes that lead to those with traffic.
 
-A core. Everything in it passes Tidegate's own configuration, whatever the InferenceService holds. The routes by path and the answer of
-one that is stopped need what a gateway can do with `rewrite` and `respond`: `ANSWERS` switches both on.
+A core. Everything in it passes Tidegate's own configuration, whatever the InferenceService holds.
 """
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import reduce
 from math import gcd
 
@@ -14,8 +14,6 @@ from autoscaler.inference.revisions import Place, Rollout
 from autoscaler.inference.scaling import Scaling
 from autoscaler.inference.shapes import Json, Settings, shortened
 
-ANSWERS = False
-"""Gateways know `rewrite` and `respond`."""
 _LABEL = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}", re.IGNORECASE)
 _LONGEST_HOST = 253
 _LARGEST_WEIGHT = 1_000_000
@@ -99,13 +97,12 @@ def _routes(service: InferenceService, settings: Settings, split: dict[str, int]
 def _stopped(service: InferenceService, settings: Settings) -> list[Json]:
     body = f"{service.name} is stopped\n"
     answer = {"respond": {"status": 503, "content_type": "text/plain", "body": body}}
-    return _both(service, settings, answer, {}) if ANSWERS else []
+    return _both(service, settings, answer, {})
 
 
 def _both(service: InferenceService, settings: Settings, what: Json, by_path: Json) -> list[Json]:
     name = f"{service.namespace}.{service.name}"
+    # Copies: what is written of one object twice becomes an alias in YAML, which people need not read.
     by_host = {"name": shortened(name), "hosts": hosts_of(service, settings), **what}
-    if not ANSWERS:
-        return [by_host]
     path = f"/serving/{service.namespace}/{service.name}"
-    return [by_host, {"name": shortened(f"{name}.path"), "paths": [path], **by_path, **what}]
+    return [by_host, {"name": shortened(f"{name}.path"), "paths": [path], **by_path, **deepcopy(what)}]

@@ -1,8 +1,5 @@
 """document: what the gateways are told."""
 
-import pytest
-
-from autoscaler.inference import document
 from tests.inferences import Cluster, asked, isvc
 
 
@@ -18,9 +15,8 @@ def test_a_route_has_the_hosts_that_kserve_gives() -> None:
     ]
 
 
-def test_with_gateways_that_rewrite_there_is_a_route_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_route_by_path() -> None:
     """For those who have one host for all."""
-    monkeypatch.setattr(document, "ANSWERS", True)
     found = asked(isvc()).document
     assert found is not None
     _, by_path = found["routes"]
@@ -29,9 +25,8 @@ def test_with_gateways_that_rewrite_there_is_a_route_by_path(monkeypatch: pytest
     assert by_path["split"] == found["routes"][0]["split"]
 
 
-def test_with_gateways_that_respond_a_stopped_one_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_one_answers_503() -> None:
     """By host and by path."""
-    monkeypatch.setattr(document, "ANSWERS", True)
     item = isvc()
     item["metadata"]["annotations"] = {"serving.kserve.io/stop": "true"}
     found = asked(item).document
