@@ -10,7 +10,7 @@ later field, so that it speaks up even when other fields are wrong too.
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, ValidationInfo, field_validator
+from pydantic import Strict, ValidationInfo, field_validator
 
 from gateway.config.addresses import ListenAddress
 from gateway.config.clients import ForwardedConfig, LimitsConfig
