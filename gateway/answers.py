@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import BAD_REQUEST, GatewayError
-from gateway.http1 import ResponseHead, field_line
+from gateway.http1 import BODYLESS, ResponseHead, field_line
 from gateway.rewriting import Move
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ class Fixed:
 
     def answer(self, head: "RequestHead") -> tuple[ResponseHead, bytes]:  # noqa: ARG002  # everyone gets the same
         answer = ResponseHead(self.status)
-        answer.content_length = len(self.body)
+        if self.status not in BODYLESS:
+            # What a 304 says there would be of an answer that it is not.
+            answer.content_length = len(self.body)
         answer.lines += self.lines
         return answer, self.body
 

@@ -45,8 +45,6 @@ class Exchange(Mirroring):
 
     __slots__ = ("_dialling", "_status")
 
-    switches_to = b""
-
     def __init__(self, gateway: Gateway, client: ClientStream, head: RequestHead) -> None:
         self.scheduled = inf
         self._gateway = gateway

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gateway.answering import Answering
 from gateway.comparing import Comparison, Heard
-from gateway.errors import UPSTREAM_RESET
+from gateway.errors import RESPONSE_TIMEOUT, UPSTREAM_RESET
 from gateway.http1 import RequestHead, field_line
 from gateway.retries import Failure
 
@@ -220,6 +220,7 @@ class Copy:
     def on_time(self, now: float) -> float:
         """The wheel asks."""
         if not self._ended and now >= self._due:
+            self._note(RESPONSE_TIMEOUT.status)
             self._end("timeout")
         return inf if self._ended else self._due
 

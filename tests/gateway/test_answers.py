@@ -67,3 +67,10 @@ def test_a_placeholder_is_for_browsers() -> None:
     assert placeholder.suits(request)
     request.method = b"POST"
     assert not placeholder.suits(request)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_tells_no_length(status: int) -> None:
+    """It would be that of another answer."""
+    answer, body = Fixed(status).answer(head())
+    assert (answer.content_length, body) == (-1, b"")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.backend import Backend, Endpoints, Limits
+from gateway.ejection import EjectionPolicy
 from gateway.mirrors import Compare, Mirror, MirrorTraffic, Turns
 from gateway.routing import Route, RouteTable
 from gateway.splits import Split
@@ -326,3 +327,24 @@ class TestComparing:
         world.advance(1.1)
         assert (world.outcomes, world.counted.results) == ({"timeout": 1}, {})
         world.assert_nothing_left()
+
+
+async def test_a_copys_answer_counts_for_its_pod() -> None:
+    """One that fails copies is put out, before it fails a request."""
+    world = Mirrored(limits=Limits(ejection=EjectionPolicy(consecutive_5xx=2)))
+    pods = [world.twin, Pod(world.loop, 10)]
+    world.publish_dark(*pods)
+    answered: list[int] = []
+    for _ in range(8):
+        world.serve()
+        await settle()
+        for pod in pods:
+            for link in pod.connections:
+                if link.take():
+                    answered.append(pod.port)
+                    link.say(
+                        b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n" if pod is world.twin else OK % b"ok"
+                    )
+    assert answered.count(world.twin.port) == 2
+    assert world.dark.endpoints[world.twin.uid].barred
+    world.assert_nothing_left()
