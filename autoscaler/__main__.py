@@ -16,9 +16,15 @@ from gateway.config import Overrides
 @click.option(
     "--admin", metavar="HOST:PORT", help="Serve the admin side here rather than on autoscaler.admin."
 )
-def main(config: Path, admin: str | None) -> None:
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Keep what is known here rather than in autoscaler.state.",
+)
+def main(config: Path, admin: str | None, state: Path | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sys.exit(asyncio.run(run(config, Overrides(autoscaler_admin=admin))))
+    sys.exit(asyncio.run(run(config, Overrides(autoscaler_admin=admin), state)))
 
 
 if __name__ == "__main__":

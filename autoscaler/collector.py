@@ -12,84 +12,35 @@ for Backends that were busy lately.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from autoscaler.gateways import MISSING_AFTER, Gateway, Held, PackedGateway
 from autoscaler.kpa import Observed
-from autoscaler.series import BUCKET, NOTHING, Measured, Series
+from autoscaler.series import NOTHING, Measured, PackedMeasured, PackedSeries, Series
 from autoscaler.spec import ScalingSpec
-from gateway.stats import Beat, Stat
+from gateway.stats import Beat
 
-MISSING_AFTER = 3
-"""Seconds without a beat after which a gateway's data count as missing, and buckets wait for it no longer."""
 FORGOTTEN_AFTER = 60.0
 """Seconds of silence after which a gateway is taken for gone, with the requests that it had."""
 LEFT_AFTER = 5.0
 """The same for one that ended its stream in good order, as a gateway does that shuts down."""
 _COUNTED_AFTER = 2
-_STRAY = 1.0
-_LATE_IN_A_ROW = 3
-_LATEST = 5.0
 
 
-@dataclass(slots=True)
-class _Gateway:
-    """What one gateway last said, and the bucket that its last beat went into."""
+class PackedCollector(NamedTuple):
+    """A Collector as plain values, for a snapshot."""
 
-    source: str
-    beat_at: float
-    """When its last regular beat came; when it was first heard of, before that."""
-    seq: int | None = None
-    bucket: int | None = None
-    late: int = 0
-    stats: Mapping[str, Stat] = field(default_factory=dict)
-    draining: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    left: bool = False
-
-    def place(self, beat: Beat, now: float) -> range:
-        """The buckets that a regular beat speaks for, its own last; empty when its own was taken already.
-
-        The sequence number says which bucket comes next, so that a beat a little early or late leaves no hole and shares no
-        bucket; the arrival only corrects it. A beat that spans several seconds (a stalled gateway), and one after up to two
-        lost beats, speak for every second since the last.
-        """
-        if self.bucket is None:
-            self.bucket = math.floor(now)
-            return range(self.bucket, self.bucket + 1)
-        bucket = self._believed(self._expected(beat, now), now)
-        steps = max(0, bucket - self.bucket)
-        self.bucket += steps
-        spoken_for = steps if steps <= MISSING_AFTER else max(1, min(steps, round(beat.duration)))
-        return range(self.bucket + 1 - spoken_for, self.bucket + 1)
-
-    def _expected(self, beat: Beat, now: float) -> int:
-        assert self.bucket is not None  # noqa: S101 (for the type checker; `place` has looked)
-        if self.seq is None or beat.seq < self.seq:  # the gateway was restarted
-            return max(math.floor(now), self.bucket + 1)
-        return self.bucket + (beat.seq - self.seq - 1) + max(1, round(beat.duration))
-
-    def _believed(self, expected: int, now: float) -> int:
-        """The expected bucket, unless the arrival lies too far outside of it.
-
-        Within a second of it lies whatever jitters by up to half a second: a first beat that came 0.4 s late and a next
-        one 0.4 s early are 0.8 s off. Later ones are taken for delayed on their way, unless they go on being late: then
-        the clocks have drifted apart.
-        """
-        off = now - expected
-        if -_STRAY <= off < BUCKET + _STRAY:
-            self.late = 0
-            return expected
-        self.late = self.late + 1 if off > 0 else 0
-        if 0 < self.late < _LATE_IN_A_ROW and off < _LATEST:
-            return expected
-        self.late = 0
-        return math.floor(now)
+    newest: int
+    gateways: Mapping[str, PackedGateway]
+    pending: Mapping[int, Mapping[str, PackedMeasured]]
+    series: Mapping[str, PackedSeries]
 
 
 class Collector:
     """The demand on every configured Backend, summed over gateways."""
 
     def __init__(self) -> None:
-        self._gateways: dict[str, _Gateway] = {}
+        self._gateways: dict[str, Gateway] = {}
         self._expected: dict[str, float] = {}
         """Sources that were named and not heard of yet, and since when."""
         self._series: dict[str, Series] = {}
@@ -99,14 +50,51 @@ class Collector:
         """The newest bucket that counts."""
         self._sound_until = -math.inf
         """Until then nobody can be missing, unless something comes up."""
+        self._caught_up_by = -math.inf
 
-    def put(self, backend: str, spec: ScalingSpec) -> None:
-        """Measure this Backend from now on, or otherwise than so far; data are kept but for those of metrics that are gone."""
+    def put(self, backend: str, spec: ScalingSpec, packed: PackedSeries | None = None) -> None:
+        """Measure this Backend from now on, or otherwise than so far; data are kept but for those of metrics that are gone.
+
+        `packed`: what a new one goes on from.
+        """
         series = self._series.get(backend)
         if series is None:
-            self._series[backend] = Series(spec)
+            series = (
+                Series(backend, spec)
+                if packed is None
+                else Series.unpacked(packed, backend, spec, self._newest)
+            )
+            self._series[backend] = series
+            if series.open:
+                self._open.add(backend)
         elif spec != series.spec:
             series.respec(spec, self._newest)
+
+    # -- snapshots
+
+    def packed(self) -> PackedCollector:
+        """What it holds, to go on from elsewhere."""
+        gateways = {name: each.packed() for name, each in self._gateways.items()}
+        pending = {
+            bucket: {name: measured.packed() for name, measured in values.items()}
+            for bucket, values in self._pending.items()
+        }
+        series = {name: series.packed() for name, series in self._series.items()}
+        return PackedCollector(self._newest, gateways, pending, series)
+
+    def resume(self, packed: PackedCollector, now: float) -> None:
+        """Go on from what another knew, before anything is put or received; each Backend's data come with its `put`."""
+        self._newest = packed.newest
+        self._gateways = {name: Gateway.unpacked(each) for name, each in packed.gateways.items()}
+        self._pending = {
+            bucket: {name: Measured(*measured) for name, measured in values.items()}
+            for bucket, values in packed.pending.items()
+        }
+        self._caught_up_by = now + MISSING_AFTER
+
+    def catching_up(self, now: float) -> bool:
+        """Having gone on from a snapshot, it waits for the gateways, which connect in a moment and tell what was missed."""
+        return now < self._caught_up_by and bool(self._silent(now))
 
     def drop(self, backend: str) -> None:
         """Measure it no longer. What gateways say of its requests of the moment is still known."""
@@ -124,19 +112,20 @@ class Collector:
     def receive(self, beat: Beat, now: float, source: str = "") -> list[str]:
         """Take in one beat; returns the Backends that cannot wait for the next tick.
 
-        They are those of a nudge, and those of a beat that names a draining Endpoint with no request left.
-        `source` is where the beat came from: a new gateway id from there is the old gateway restarted.
+        They are those of a nudge, and those of a beat that names a draining Endpoint with no request left. A beat that is told again
+        counts as of when it was made, unless it is known. `source` is where the beat came from: a new gateway id from there is the old gateway restarted.
         """
         self._forget(now)
         self._expected.pop(source, None)
+        now -= beat.age
         gateway = self._known(beat.gateway, source, now)
         if beat.nudge:
-            gateway.stats = {**gateway.stats, **beat.stats}
+            gateway.held |= self._held(beat)
             return [name for name in beat.stats if name in self._series]
-        if beat.seq != gateway.seq:  # else it was told twice, as after a reconnection
+        if not gateway.knows(beat):  # it may be told twice, as after a reconnection
             self._put(self._values(beat), gateway.place(beat, now))
             gateway.seq, gateway.beat_at, gateway.left = beat.seq, now, False
-            gateway.stats, gateway.draining = beat.stats, beat.draining
+            gateway.held, gateway.draining = self._held(beat), beat.draining
             self._count(now)
             self._sound_until = self._first_missing()
         return [name for name, pods in beat.draining.items() if not all(pods.values())]
@@ -148,11 +137,11 @@ class Collector:
             gateway.left = gateway.left or gateway.source == source
         self._sound_until = -math.inf
 
-    def _known(self, name: str, source: str, now: float) -> _Gateway:
+    def _known(self, name: str, source: str, now: float) -> Gateway:
         known = self._gateways.get(name)
         if known is None:
             same = [old for old, gateway in self._gateways.items() if source and gateway.source == source]
-            known = self._gateways.pop(same[0]) if same else _Gateway(source, now)
+            known = self._gateways.pop(same[0]) if same else Gateway(source, now)
             known.seq = None
             self._gateways[name] = known
         return known
@@ -161,6 +150,8 @@ class Collector:
         for name, gateway in list(self._gateways.items()):
             if now - gateway.beat_at > (LEFT_AFTER if gateway.left else FORGOTTEN_AFTER):
                 del self._gateways[name]
+            elif gateway.hole is not None and now - gateway.hole[1] > MISSING_AFTER:
+                gateway.hole = None
         for source, since in list(self._expected.items()):
             if now - since > FORGOTTEN_AFTER:
                 del self._expected[source]
@@ -170,6 +161,14 @@ class Collector:
             return {}
         series, seconds = self._series, beat.duration
         return {name: Measured.of(stat, seconds) for name, stat in beat.stats.items() if name in series}
+
+    def _held(self, beat: Beat) -> dict[str, Held]:
+        """Under the names that are kept anyway, rather than under another copy of each for every gateway."""
+        found = {}
+        for name, stat in beat.stats.items():
+            series = self._series.get(name)
+            found[name if series is None else series.name] = Held.of(stat)
+        return found
 
     # -- what is sampled
 
@@ -238,10 +237,10 @@ class Collector:
         heard = False
         for gateway in self._gateways.values():
             heard = heard or gateway.bucket is not None
-            stat = gateway.stats.get(backend)
-            if stat is not None:
-                in_flight += stat.in_flight
-                waiting += stat.queued
+            held = gateway.held.get(backend)
+            if held is not None:
+                in_flight += held.in_flight
+                waiting += held.queued
         if heard:
             series.note_pods(replicas, self._newest)
         readings = series.readings(self._newest, now, heard=heard, ready=ready)
@@ -252,8 +251,8 @@ class Collector:
         """Requests open per busy Endpoint, by uid, summed over gateways."""
         sums: dict[str, int] = {}
         for gateway in self._gateways.values():
-            stat = gateway.stats.get(backend)
-            for uid, count in stat.endpoints.items() if stat else ():
+            held = gateway.held.get(backend)
+            for uid, count in held.endpoints if held else ():
                 sums[uid] = sums.get(uid, 0) + count
         return sums
 
@@ -291,18 +290,24 @@ class Collector:
 
     def _first_missing(self) -> float:
         """When the first gateway will be, if nothing comes."""
-        if self._expected or any(gateway.left for gateway in self._gateways.values()):
+        if self._expected or any(each.left or each.hole for each in self._gateways.values()):
             return -math.inf
         return min(gateway.beat_at for gateway in self._gateways.values()) + MISSING_AFTER
 
     def _missing(self, now: float) -> str:
+        """What is not known: now, or of a time within the windows that every decision is yet to be told of."""
+        known = self._gateways.items()
+        holes = [f"gateway {name} for {each.hole[0]} s" for name, each in known if each.hole is not None]
+        return ", ".join([*self._silent(now), *holes])
+
+    def _silent(self, now: float) -> list[str]:
         silent = [f"gateway at {source} since {now - at:.0f} s" for source, at in self._expected.items()]
         silent += [
             f"gateway {name} since {now - gateway.beat_at:.0f} s"
             for name, gateway in self._gateways.items()
             if now - gateway.beat_at > MISSING_AFTER
         ]
-        return ", ".join(silent)
+        return silent
 
     def __repr__(self) -> str:
         return (
@@ -311,11 +316,11 @@ class Collector:
         )
 
 
-def _strays(gateway: _Gateway, backend: str) -> int:
-    stat = gateway.stats.get(backend)
-    return max(0, stat.in_flight - sum(stat.endpoints.values())) if stat else 0
+def _strays(gateway: Gateway, backend: str) -> int:
+    held = gateway.held.get(backend)
+    return held.strays if held else 0
 
 
-def _open_requests(gateway: _Gateway, backend: str) -> int:
-    stat = gateway.stats.get(backend)
-    return stat.in_flight + stat.queued if stat else 0
+def _open_requests(gateway: Gateway, backend: str) -> int:
+    held = gateway.held.get(backend)
+    return held.in_flight + held.queued if held else 0

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from autoscaler.coldstarts import ColdStart, ColdStarts
 from autoscaler.collector import Collector
-from autoscaler.kpa import TICK, Decision
+from autoscaler.kpa import TICK, Decision, State
 from autoscaler.plan import Milestones, Scaler
+from autoscaler.snapshot import Snapshot
 from autoscaler.spec import ScalingSpec
 from autoscaler.target import Target
 from gateway.stats import Beat
@@ -43,6 +44,9 @@ class Controller:
         self._wall = wall
         self.targets: dict[str, Target] = {}
         self.starts = ColdStarts()
+        self._snapshot: Snapshot | None = None
+        """What new targets go on from, until all that there were are put."""
+        self._resumed = 0
         self._ticker: asyncio.Task[None] | None = None
 
     def put(
@@ -56,16 +60,35 @@ class Controller:
 
         `listener` is told of each decision.
         """
-        self.collector.put(name, spec)
         target = self.targets.get(name)
+        state = self._put(name, spec)
         if target is None:
             target = self.targets[name] = Target(
-                name, spec, scaler, self.collector, self.clock, leads=self.leads, wall=self._wall
+                name, spec, scaler, self.collector, self.clock, leads=self.leads, wall=self._wall, state=state
             )
         target.revive()
         target.configure(spec)
         target.scaler, target.listener = scaler, listener
         self._decide(target)
+
+    def _put(self, name: str, spec: ScalingSpec) -> State | None:
+        """Have it measured; from a snapshot come the data so far, and the State."""
+        kept = None
+        if self._snapshot is not None and name not in self.targets:
+            kept = self._snapshot.of(name, spec, self.clock())
+            self._resumed += kept is not None
+        self.collector.put(name, spec, kept and kept[0])
+        return kept and kept[1]
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot, with the targets that are put before `start`. Beats must not come before those are."""
+        self._snapshot = snapshot
+        self.collector.resume(snapshot.collector, self.clock())
+
+    def snapshot(self) -> Snapshot:
+        """What is known and remembered at this moment. Takes 8 us for each Backend (40 with percentiles), at once: between two beats all fits together."""
+        states = {name: target.state for name, target in self.targets.items() if target.state is not None}
+        return Snapshot(self.clock(), self.collector.packed(), states)
 
     def retire(self, name: str) -> asyncio.Future[bool]:
         """Drain a target and scale it to zero.
@@ -94,6 +117,12 @@ class Controller:
 
     def start(self) -> None:
         """Begin to tick, on the running loop."""
+        if self._snapshot is not None:
+            age = self.clock() - self._snapshot.at
+            logger.info(
+                "%d of %d targets go on from what was known %.1f s ago", self._resumed, len(self.targets), age
+            )
+            self._snapshot = None
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
     async def stop(self) -> None:
@@ -106,7 +135,8 @@ class Controller:
     def receive(self, beat: Beat, source: str = "") -> None:
         """Take in a gateway's beat, from the gateway at `source` (empty: the one in this process)."""
         now = self.clock()
-        self._note_starts(beat, now)
+        if not beat.age:  # what is told again may be known, and would count twice
+            self._note_starts(beat, now)
         for name in self.collector.receive(beat, now, source):
             target = self.targets.get(name)
             if target is not None and beat.nudge:
@@ -134,6 +164,8 @@ class Controller:
             await asyncio.sleep(due - loop.time())
 
     def _decide(self, target: Target) -> None:
+        if self.collector.catching_up(self.clock()):
+            return
         try:
             target.decide()
             if target.waking:

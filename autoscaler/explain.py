@@ -146,8 +146,9 @@ def _no_more(spec: ScalingSpec, decision: Decision) -> str:
 
 
 def _no_less(spec: ScalingSpec, state: State, decision: Decision) -> str:
-    if decision.observed.absence:
-        return "none goes before there are data"
+    absence = decision.observed.absence
+    if absence:
+        return "none goes before there are data" if absence in decision.reason else f"none goes: {absence}"
     clock = decision.observed.scheduled
     if clock is not None and clock.fixed is not None:
         return "none goes"
@@ -159,6 +160,8 @@ def _no_less(spec: ScalingSpec, state: State, decision: Decision) -> str:
         return f"none goes, since min is {spec.min_scale}"
     if not state.initialized:
         return f"none goes before {spec.initial_scale} were ready once, since that is initial_scale"
+    if decision.rule == "max_scale_down_rate":
+        return "max_scale_down_rate allows fewer once those that go are gone"
     return "none goes as long as this holds"
 
 

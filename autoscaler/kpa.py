@@ -363,7 +363,8 @@ def _to_zero(spec: ScalingSpec, state: State, observed: Observed, now: float) ->
     what = "nothing to do" if any(metric.sampled for metric in spec.metrics) else "no request"
     window = f"idle: {what} in {spec.stable_window:g} s"
     if observed.replicas == 0:
-        return _Count(0, "idle", (f"{window}, staying at 0",))
+        unknown = f", {observed.absence}" if observed.absence else ""  # which might have woken it
+        return _Count(0, "idle", (f"{window}, staying at 0{unknown}",))
     grace = spec.grace
     idle = 0.0 if state.idle_since is None else now - state.idle_since
     if idle < grace:

@@ -8,6 +8,7 @@ four different latencies per second takes 2 KB. Reading changes nothing. Told an
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from gateway.stats import LATENCY_BOUNDS, quantile
 
@@ -16,6 +17,14 @@ _BUCKET_SHIFT = 32
 _MOST = (1 << _COUNT_BITS) - 1
 _BOUND_MASK = (1 << (_BUCKET_SHIFT - _COUNT_BITS)) - 1
 _LAST = len(LATENCY_BOUNDS)
+
+
+class PackedHistograms(NamedTuple):
+    """A HistogramWindow as plain values, for a snapshot."""
+
+    window: int
+    entries: list[int]
+    """As they are kept: second, bound and count in one number."""
 
 
 class HistogramWindow:
@@ -55,6 +64,19 @@ class HistogramWindow:
         """Change the length and keep what fits."""
         self._window = int(window)
         self._forget(second)
+
+    def packed(self) -> PackedHistograms:
+        """What it holds, to be unpacked elsewhere."""
+        return PackedHistograms(self._window, self._entries.tolist())
+
+    @classmethod
+    def unpacked(cls, packed: PackedHistograms) -> "HistogramWindow":
+        """The same counts again."""
+        made = cls(packed.window)
+        made._entries = array("Q", packed.entries)
+        for entry in made._entries:
+            made._counts[_bound(entry)] += entry & _MOST
+        return made
 
     @property
     def _newest(self) -> int:

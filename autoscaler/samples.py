@@ -7,9 +7,21 @@ Told and read by `series`. Times are seconds since the epoch.
 
 import math
 from array import array
+from typing import NamedTuple
 
 HOLDS = 3
 """Intervals."""
+
+
+class PackedSamples(NamedTuple):
+    """Samples as plain values, for a snapshot."""
+
+    window: float
+    interval: float
+    taken: list[tuple[float, float]]
+    """When, and the value; times rise."""
+    failure: str
+    failed_at: float | None
 
 
 class Samples:
@@ -71,6 +83,20 @@ class Samples:
         if weight:
             return total / weight
         return self._values[-1] if self._times else 0.0
+
+    def packed(self) -> PackedSamples:
+        """What it holds, to be unpacked elsewhere."""
+        taken = list(zip(self._times, self._values, strict=True))
+        return PackedSamples(self._window, self._holds / HOLDS, taken, self._failure, self._failed_at)
+
+    @classmethod
+    def unpacked(cls, packed: PackedSamples) -> "Samples":
+        """The same samples again."""
+        made = cls(packed.window, packed.interval)
+        for time, value in packed.taken:
+            made.put(value, time)
+        made._failure, made._failed_at = packed.failure, packed.failed_at
+        return made
 
     def resize(self, window: float, interval: float) -> None:
         """Keep what is there under another length or interval; what is too much goes with the next sample."""

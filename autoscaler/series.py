@@ -11,16 +11,27 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from autoscaler.demand import Reading
-from autoscaler.percentiles import HistogramWindow
-from autoscaler.samples import Samples
+from autoscaler.percentiles import HistogramWindow, PackedHistograms
+from autoscaler.samples import PackedSamples, Samples
 from autoscaler.spec import MetricSpec, MetricType, ScalingSpec
-from autoscaler.window import Window, smoothing
+from autoscaler.window import PackedWindow, Window, smoothing
 from gateway.stats import Stat
 
 BUCKET = 1.0
 _NONE: Mapping[int, int] = {}
+_NO_SAMPLES: Mapping[str, Samples] = {}
+"""Of the many that scale on what gateways tell; a dictionary of its own each takes 64 bytes."""
 _UNTOLD = Reading(None, None)
 _IDLE = Reading(0.0, 0.0)
+
+
+class PackedMeasured(NamedTuple):
+    """A Measured as plain values."""
+
+    concurrency: float
+    rps: float
+    waits: Mapping[int, int]
+    durations: Mapping[int, int]
 
 
 class Measured:
@@ -45,6 +56,10 @@ class Measured:
         """What one gateway tells of so many seconds, per second."""
         concurrency = (stat.in_flight_seconds + stat.queued_seconds) / seconds
         return cls(concurrency, stat.begun / seconds, stat.wait_counts, stat.duration_counts)
+
+    def packed(self) -> PackedMeasured:
+        """As plain values, for a snapshot."""
+        return PackedMeasured(self.concurrency, self.rps, self.waits, self.durations)
 
     def rates(self) -> "Measured":
         """The same without counts, which belong to one bucket only, when it stands for several."""
@@ -111,12 +126,25 @@ class _Percentiles(NamedTuple):
 _Windows = _Averages | _Percentiles
 
 
+class PackedSeries(NamedTuple):
+    """A Series as plain values, for a snapshot."""
+
+    since: int | None
+    busy_at: int
+    averages: dict[MetricType, tuple[PackedWindow, PackedWindow]] | None
+    """Stable and panic window, by metric; None: the Backend idles."""
+    percentiles: dict[MetricType, tuple[PackedHistograms, PackedHistograms]]
+    samples: dict[str, PackedSamples]
+    """By the metric's name."""
+
+
 class Series:
     """One Backend's windows and samples."""
 
-    __slots__ = ("_busy_at", "_new", "_samples", "_since", "_windows", "spec")
+    __slots__ = ("_busy_at", "_new", "_samples", "_since", "_windows", "name", "spec")
 
-    def __init__(self, spec: ScalingSpec) -> None:
+    def __init__(self, name: str, spec: ScalingSpec) -> None:
+        self.name = name
         self.spec = spec
         self._since: int | None = None
         """The bucket from which on absence has meant zero; None: the next value begins the windows."""
@@ -124,7 +152,7 @@ class Series:
         self._windows: dict[MetricType, _Windows] | None = None
         self._new: frozenset[MetricType] = frozenset()
         """What is measured since a reload of which no bucket has told yet."""
-        self._samples = self._sampled({})
+        self._samples = self._sampled(_NO_SAMPLES)
 
     @property
     def open(self) -> bool:
@@ -188,14 +216,14 @@ class Series:
         if samples is not None:
             samples.failed(reason, now)
 
-    def _sampled(self, before: Mapping[str, Samples]) -> dict[str, Samples]:
-        made = {}
+    def _sampled(self, before: Mapping[str, Samples]) -> Mapping[str, Samples]:
+        made: dict[str, Samples] = {}
         for metric in self.spec.metrics:
             if metric.sampled:
                 window = max(self.spec.stable_window, self.spec.panic_window)
                 made[metric.name] = before.get(metric.name) or Samples(window, metric.interval)
                 made[metric.name].resize(window, metric.interval)
-        return made
+        return made or _NO_SAMPLES
 
     # -- what is known
 
@@ -263,7 +291,41 @@ class Series:
             self._windows[metric.type] = windows
         self._new = (self._new | self._windows.keys() - before.keys()) & self._windows.keys()
 
+    # -- snapshots
+
+    def packed(self) -> PackedSeries:
+        """What it holds, to be unpacked elsewhere."""
+        averages: dict[MetricType, tuple[PackedWindow, PackedWindow]] = {}
+        percentiles: dict[MetricType, tuple[PackedHistograms, PackedHistograms]] = {}
+        for kind, windows in (self._windows or {}).items():
+            if kind in self._new:
+                continue
+            if isinstance(windows, _Averages):
+                averages[kind] = windows.stable.packed(), windows.panic.packed()
+            else:
+                percentiles[kind] = windows.stable.packed(), windows.panic.packed()
+        samples = {name: samples.packed() for name, samples in self._samples.items()}
+        told = averages if self.open else None
+        return PackedSeries(self._since, self._busy_at, told, percentiles, samples)
+
+    @classmethod
+    def unpacked(cls, packed: PackedSeries, name: str, spec: ScalingSpec, bucket: int) -> "Series":
+        """The same data again, measured as `spec` says: what it has that was not measured then is new."""
+        made = cls(name, spec)
+        made._since, made._busy_at = packed.since, packed.busy_at
+        made._samples = {name: Samples.unpacked(samples) for name, samples in packed.samples.items()}
+        if packed.averages is not None:
+            made._windows = {}
+            for kind, (stable, panic) in packed.averages.items():
+                windows = Window.unpacked(stable, BUCKET), Window.unpacked(panic, BUCKET)
+                made._windows[kind] = _Averages(kind == "rps", *windows)
+            for kind, (stable_counts, panic_counts) in packed.percentiles.items():
+                counts = HistogramWindow.unpacked(stable_counts), HistogramWindow.unpacked(panic_counts)
+                made._windows[kind] = _Percentiles(kind == "queue_wait", *counts)
+        made.respec(spec, bucket)
+        return made
+
     def __repr__(self) -> str:
         names = ", ".join(metric.name for metric in self.spec.metrics)
         windows = "idle" if self._windows is None else list(self._windows.values())
-        return f"<Series {names}: {windows}{f' {list(self._samples.values())}' if self._samples else ''}>"
+        return f"<Series {self.name} by {names}: {windows}{f' {list(self._samples.values())}' if self._samples else ''}>"

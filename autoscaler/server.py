@@ -29,6 +29,7 @@ from autoscaler.scalers import FixedScaler, LocalPodsMaker, template_of
 from autoscaler.signals.asked import Pods
 from autoscaler.signals.signals import Signals
 from autoscaler.spec import MetricSpec, ScalingSpec, ScheduleSpec
+from autoscaler.statefile import StateFile
 from autoscaler.streams import Streams
 from autoscaler.target import LONGEST_RETIREMENT, SETTLED_AFTER, Target
 from gateway.config import (
@@ -274,8 +275,11 @@ class Autoscaler:
 # -- a process of its own
 
 
-async def run(config_path: Path, overrides: Overrides | None = None) -> int:
-    """`tidegate autoscaler`: until SIGTERM or SIGINT. Returns the exit code: 2 when it could not start, with why on stderr."""
+async def run(config_path: Path, overrides: Overrides | None = None, state: Path | None = None) -> int:
+    """`tidegate autoscaler`: until SIGTERM or SIGINT. Returns the exit code: 2 when it could not start, with why on stderr.
+
+    `state`: the file to go on from and to keep the state in, other than the configuration's.
+    """
     reloads = Reloads()
     try:
         config = await asyncio.to_thread(_load, config_path, overrides)
@@ -293,7 +297,7 @@ async def run(config_path: Path, overrides: Overrides | None = None) -> int:
         return 2
     try:
         reloads.took_over(time.time())
-        await _serve(autoscaler, config, overrides, reloads)
+        await _serve(autoscaler, config, overrides, reloads, StateFile(state or config.state_path))
     finally:
         await admin.cleanup()
     return 0
@@ -332,14 +336,23 @@ async def _link(config: Config, controller: Controller) -> "ClusterLink | None":
 
 
 async def _serve(
-    autoscaler: Autoscaler, config: Config, overrides: Overrides | None, reloads: Reloads
+    autoscaler: Autoscaler,
+    config: Config,
+    overrides: Overrides | None,
+    reloads: Reloads,
+    state: StateFile,
 ) -> None:
     loop = asyncio.get_running_loop()
     ending = Ending()
     controller = autoscaler.controller
     streams = Streams(controller.receive, controller.collector, controller.clock)
-    _follow_gateways(autoscaler, streams, config)
+    snapshot = await state.read(controller.clock())
+    if snapshot is not None:
+        controller.resume(snapshot)
     await autoscaler.start()
+    # No sooner: each Backend goes on from its data, then come the beats that were missed.
+    _follow_gateways(autoscaler, streams, config)
+    state.start(controller.snapshot)
     watching = loop.create_task(_follow_file(autoscaler, streams, config, overrides, reloads))
     try:
         await ending.wait()
@@ -347,6 +360,7 @@ async def _serve(
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await streams.stop()
+        await state.stop()
         await autoscaler.stop()
 
 

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 _LONGEST_LINE = 16 * 2**20
 """Bytes; a busy Backend takes about 250 of a beat's line."""
 _SILENCE = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=10.0)
+_KEPT = 60
+"""Beats of before the connection that a gateway is asked for. It may keep fewer; one that knows none tells none."""
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 5.0
 
@@ -55,7 +57,7 @@ async def subscribe(
 
 
 async def _beats(session: aiohttp.ClientSession, url: str) -> AsyncIterator[Beat]:
-    async with session.get(f"{url.rstrip('/')}/v1/stats") as response:
+    async with session.get(f"{url.rstrip('/')}/v1/stats?last={_KEPT}") as response:
         response.raise_for_status()
         async for line in response.content:
             yield Beat.decode(line)

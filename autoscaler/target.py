@@ -48,8 +48,9 @@ class Target:
         *,
         leads: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time.time,
+        state: State | None = None,
     ) -> None:
-        """`wall` is the clock that schedules follow, which may be set at any time."""
+        """`wall` is the clock that schedules follow, which may be set at any time; `state` what decisions go on from."""
         self.name = name
         self.spec = spec
         self.scaler = scaler
@@ -68,7 +69,8 @@ class Target:
         self._waiting_said = False
         self.listener: Callable[[Decision], object] | None = None
         """Told of each decision as it is made, before it is acted on."""
-        self._state: State | None = None
+        self.state = state
+        """What decisions remember; None before the first one."""
         self.schedules: Schedules | None = None
         self.hands = Hands()
 
@@ -204,9 +206,9 @@ class Target:
                 self.schedules = Schedules(self.spec.schedules)
             observed.scheduled = self.schedules.bounds(self._wall(), now)
         # What nobody can take away need not be held by a panic, which would be hard to read in the reason.
-        state = self._state or State.initial(self.spec, 0 if there.fixed else ready, now)
+        state = self.state or State.initial(self.spec, 0 if there.fixed else ready, now)
         last = self.decision
-        self._state, decision = decide(self.spec, state, observed, now)
+        self.state, decision = decide(self.spec, state, observed, now)
         if there.fixed:
             decision = _of_others(decision, there.replicas)
         self.decision = decision
@@ -226,7 +228,7 @@ class Target:
             self.spec,
             self.view(),
             self.decision,
-            self._state,
+            self.state,
             now,
             leads=self._leads(),
             removed=self.removed_at is not None,

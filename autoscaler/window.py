@@ -11,10 +11,20 @@ zero is the epoch, since the buckets are aligned to it. Told and read by `collec
 import math
 from array import array
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 _DIGITS = 1e6
 _LEAST_SMOOTHING = 0.2
 _WEIGHT_LEFT_OUT = 0.0001  # the weights over one window add up to 0.9999
+
+
+class PackedWindow(NamedTuple):
+    """A Window as plain values, for a snapshot."""
+
+    window: float
+    first: int
+    values: list[float]
+    """By bucket, from the first one that counts on; empty: nothing was recorded."""
 
 
 def _bucket(now: float, granularity: float) -> int:
@@ -126,6 +136,27 @@ class Window:
             self._buckets[index % size] = old[index % len(old)]
         self._total = sum(self._buckets)
         self._first = kept.start
+
+    def packed(self) -> PackedWindow:
+        """What it holds, to be unpacked elsewhere."""
+        if self._last is None:
+            return PackedWindow(self._window, 0, [])
+        size = len(self._buckets)
+        start = (self._last + 1) % size
+        counting = min(self._last - self._first + 1, size)
+        values = (self._buckets[start:] + self._buckets[:start])[size - counting :]
+        return PackedWindow(self._window, self._last - counting + 1, values.tolist())
+
+    @classmethod
+    def unpacked(cls, packed: PackedWindow, granularity: float) -> "Window":
+        """The same window again."""
+        made = cls(packed.window, granularity)
+        size, last = len(made._buckets), packed.first + len(packed.values) - 1
+        if packed.values:
+            made._first, made._last, made._total = packed.first, last, sum(packed.values)
+            for index, value in enumerate(packed.values, start=packed.first):
+                made._buckets[index % size] = value
+        return made
 
     def _clear(self, window: float) -> None:
         size = math.ceil(window / self._granularity)

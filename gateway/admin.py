@@ -1,7 +1,7 @@
 """The admin side: health, metrics, state, and the stream of beats that autoscalers live on. Never in the way of the data plane.
 
 Whatever grows with the number of Backends is sent in pieces, and the loop turns in between. A beat is encoded once, whoever
-listens; a reader that falls behind is cut off, for nobody keeps beats for it: it connects again and goes on with the next.
+listens; a reader that falls behind is cut off: it connects again and may ask for the last ones (`lately`), then goes on with the next.
 The application is open to further routes until it starts (`tidegate up` adds the autoscaler's).
 """
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gateway.backend import Backend
+from gateway.lately import Lately
 from gateway.metrics import CONTENT_TYPE_PLAIN_0_0_4, render
 from gateway.pages import send
 from gateway.state import Status, state_pieces
@@ -29,19 +30,20 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Subscription:
-    """One reader's encoded beats, from its subscription on."""
+    """One reader's encoded beats, from its subscription on, behind those of `before`."""
 
-    def __init__(self, reader: str, abort: Callable[[], None]) -> None:
+    def __init__(self, reader: str, abort: Callable[[], None], before: Iterable[bytes] = ()) -> None:
         self.reader = reader
         """Who reads, for the log."""
         self._abort = abort
-        self._lines: deque[bytes] = deque()
+        self._lines = deque(before)
+        self._most = BACKLOG + len(self._lines)
         self._news = asyncio.Event()
         self._ended = False
 
     def put(self, line: bytes) -> bool:
         """Whether there was room."""
-        if len(self._lines) >= BACKLOG:
+        if len(self._lines) >= self._most:
             return False
         self._lines.append(line)
         self._news.set()
@@ -77,12 +79,13 @@ class StatsHub:
     def __init__(self) -> None:
         self._subscriptions: dict[Subscription, None] = {}
         self._listeners: dict[Callable[[Beat], None], None] = {}
+        self._lately = Lately()
         self._closed = False
 
     @property
     def read(self) -> bool:
-        """Somebody reads lines."""
-        return bool(self._subscriptions)
+        """Somebody reads lines, or did so lately and may come back for them."""
+        return bool(self._subscriptions) or self._lately.wanted
 
     def publish(self, beat: Beat, stats: str | None = None) -> None:
         """Hand a beat to everybody, in this turn of the loop. Encoded once (its `stats` may be already), and only when somebody reads lines."""
@@ -91,9 +94,13 @@ class StatsHub:
                 listener(beat)
             except Exception:
                 logger.exception("a listener failed on beat %d; the others go on", beat.seq)
-        if not self._subscriptions:
+        if not beat.nudge:
+            self._lately.count(read=bool(self._subscriptions))
+        if not self.read:
             return
         line = beat.encode(stats)
+        if not beat.nudge:
+            self._lately.publish(line, asyncio.get_running_loop().time())
         for subscription in list(self._subscriptions):
             if not subscription.put(line):
                 self.unsubscribe(subscription)
@@ -105,9 +112,10 @@ class StatsHub:
         self._listeners[callback] = None
         return lambda: self._listeners.pop(callback, None)
 
-    def subscribe(self, reader: str, abort: Callable[[], None]) -> Subscription:
-        """Begin with the next beat. `abort` cuts the reader off when it is BACKLOG beats behind."""
-        subscription = Subscription(reader, abort)
+    def subscribe(self, reader: str, abort: Callable[[], None], last: int = 0) -> Subscription:
+        """Begin with as many of the last beats as are still known, then the next. `abort` cuts the reader off when it is BACKLOG beats behind."""
+        before = self._lately.last(last, asyncio.get_running_loop().time()) if last else ()
+        subscription = Subscription(reader, abort, before)
         if self._closed:
             subscription.end()
         else:
@@ -168,7 +176,10 @@ class _Pages:
             if request.transport is not None:
                 request.transport.abort()
 
-        subscription = self.hub.subscribe(f"stats reader {request.remote}", abort)
+        last = request.query.get("last", "0")
+        if not (last.isascii() and last.isdigit() and len(last) < 6):
+            raise web.HTTPBadRequest(text=f"`last` is how many of the last beats to begin with, got {last!r}")
+        subscription = self.hub.subscribe(f"stats reader {request.remote}", abort, int(last))
         try:
             return await send(request, "application/x-ndjson", aiter(subscription))
         finally:

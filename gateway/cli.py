@@ -75,9 +75,15 @@ def gateway(config: Path, listen: str | None, admin: str | None) -> None:
 @main.command()
 @_config
 @click.option("--admin", metavar="HOST:PORT", help="Overrides the file's `autoscaler.admin`.")
-def autoscaler(config: Path, admin: str | None) -> None:
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What it goes on from after a restart; overrides the file's `autoscaler.state`.",
+)
+def autoscaler(config: Path, admin: str | None, state: Path | None) -> None:
     """Run an autoscaler on its own."""
-    _run(lambda: autoscaler_server.run(config, Overrides(autoscaler_admin=admin)))
+    _run(lambda: autoscaler_server.run(config, Overrides(autoscaler_admin=admin), state))
 
 
 class _Duration(click.ParamType[float]):

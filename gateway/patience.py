@@ -169,7 +169,7 @@ class Patience:
             return GatewayError(QUEUE_TIMEOUT, detail, self.retry_after(now))
         if waiter.avoid and not self._breaker.available and waited >= limits.queue_timeout:
             return self._unconnected(waiter, waited)
-        if waited - served < limits.activation_timeout:
+        if self.starved(waiter, now) < limits.activation_timeout:
             return None
         if waiter.avoid:
             return self._unconnected(waiter, waited)

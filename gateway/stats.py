@@ -179,6 +179,8 @@ class Beat:
     draining: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Backend -> uid -> requests in flight, for each Endpoint that this gateway treats as draining."""
     nudge: bool = False
+    age: float = 0.0
+    """Seconds since it was made, when it is told again to somebody who was away (`lately`)."""
 
     def encode(self, stats: str | None = None) -> bytes:
         """One line of JSON, with its newline. `stats`: what `encode_stats` made of all of them, joined by commas, if somebody has already."""

@@ -16,7 +16,7 @@ def value_of(status: int, body: bytes) -> float:
     """Raises NoValueError, for whoever wrote the query or runs the server."""
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or "status" not in answer:
         said = body[:LONGEST_WORDS].decode("utf-8", "replace").strip() or "nothing"
@@ -27,7 +27,7 @@ def value_of(status: int, body: bytes) -> float:
     data = answer.get("data")
     try:
         return _number(data)
-    except (TypeError, LookupError, ValueError) as error:
+    except (TypeError, LookupError, ValueError, OverflowError) as error:
         raise NoValueError(f"its answer cannot be read: {str(data)[:LONGEST_WORDS]}") from error
 
 

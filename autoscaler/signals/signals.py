@@ -16,6 +16,7 @@ from autoscaler.signals.processes import LocalUsage, Machine
 from autoscaler.signals.prometheus import PrometheusClient, SharedQuery, same
 from autoscaler.signals.reading import Reader, Reading
 from autoscaler.signals.scraper import Pages, Scraper
+from autoscaler.signals.told import ToldSink
 
 if TYPE_CHECKING:
     from autoscaler.signals.metricsapi import MetricsApi
@@ -29,7 +30,7 @@ class Signals:
 
     def __init__(self, sink: Sink, clock: Callable[[], float]) -> None:
         """`clock` is the Sink's."""
-        self._sink = sink
+        self._sink = ToldSink(sink)
         self._clock = clock
         self._pods: dict[str, Pods] = {}
         """By Backend."""
@@ -48,6 +49,7 @@ class Signals:
     def put(self, backend: str, asked: Sequence[Asked], pods: Pods) -> None:
         """Have the Sink told of all of `asked`, and of nothing else, for this Backend from now on."""
         self._pods[backend] = pods
+        self._sink.keep(backend, [each.name for each in asked])
         wanted = self._wanted(backend, asked)
         running = self._sources.setdefault(backend, {})
         for key in running.keys() - wanted.keys():

@@ -85,6 +85,10 @@ class Config(Document):
         return self.base_dir / self.log_dir
 
     @property
+    def state_path(self) -> Path:
+        return self.base_dir / self.autoscaler.state
+
+    @property
     def gateway_urls(self) -> tuple[Address, ...]:
         """The gateways that the autoscaler listens to; this file's own admin unless some are named."""
         named = self.autoscaler.gateways

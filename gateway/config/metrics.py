@@ -20,6 +20,7 @@ LEAST_TARGET = 0.01
 DEFAULT_TOTAL = {"concurrency": 100.0, "rps": 200.0}
 _LAST_PORT = 65535
 
+CountedType = Literal["concurrency", "rps"]
 MetricType = Literal[
     "concurrency", "rps", "queue_wait", "response_time", "pod", "prometheus", "cpu", "memory"
 ]
@@ -75,7 +76,7 @@ class ResolvedMetric:
 class CountedMetric(Section):
     """What Knative scales on: requests open at once, or begun per second."""
 
-    type: Literal["concurrency", "rps"]
+    type: CountedType
     target: Annotated[float, Field(ge=LEAST_TARGET)] | None = None
     """What one pod can carry at most. When left out: the backend's `concurrency`, else 100; for rps 200."""
     utilization: Share | None = None
@@ -93,7 +94,7 @@ class LatencyMetric(Section):
     """How long most requests wait in the queue, or take from their head to the last byte of the answer."""
 
     type: Literal["queue_wait", "response_time"]
-    percentile: Annotated[float, Field(gt=0, lt=100)] = 95.0
+    percentile: Annotated[float, Field(ge=1, lt=100)] = 95.0
     """Of the requests so many percent shall be faster."""
     target: PositiveDuration
 

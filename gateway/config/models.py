@@ -68,6 +68,8 @@ class AutoscalerConfig(Section):
     """Where its own admin interface listens."""
     gateways: Gateways = ()
     """The gateways that it listens to: their admin URLs, or the headless Service that they stand behind. When left out: this file's `admin`."""
+    state: Text = ".tidegate/autoscaler-state.json"
+    """Where an autoscaler on its own keeps what it knows, to go on from after a restart. A relative path starts from this file's folder."""
     prometheus: PrometheusConfig | None = None
     """Where metrics of type prometheus are asked for, unless they say it themselves."""
 

@@ -15,6 +15,8 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _PERCENT = rf"({_NUMBER})%"
 _CORES = r"([0-9]+)m"
 _MEMORY = rf"({_NUMBER})(Ki|Mi|Gi|Ti)B?"
+_SURE_CORES = 10
+"""A bare number from here on is more often a percentage without its sign: one pod seldom uses so many cores."""
 _SIZES = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -33,6 +35,10 @@ def parse_cores(value: object) -> Quota:
     if isinstance(value, str) and (cores := re.fullmatch(_CORES, value)):
         return _more_than_nothing(Quota(int(cores[1]) / 1000, share=False), value)
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if _SURE_CORES <= value < float("inf"):
+            raise fault(
+                f"{value:g} may be a percentage or cores: write {value:g}%, or {value * 1000:.0f}m for the cores"
+            )
         return _more_than_nothing(Quota(float(value), share=False), value)
     raise fault(f"must be a percentage such as 70%, or cores such as 500m or 1.5, got {show(value)}")
 
@@ -56,7 +62,9 @@ def _schema(*texts: str, examples: list[Any], number: bool) -> WithJsonSchema:
     kinds: list[dict[str, Any]] = [{"type": "string", "pattern": f"^{text}$"} for text in texts]
     return WithJsonSchema(
         {
-            "anyOf": [*kinds, {"type": "number", "exclusiveMinimum": 0}] if number else kinds,
+            "anyOf": [*kinds, {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": _SURE_CORES}]
+            if number
+            else kinds,
             "examples": examples,
         }
     )

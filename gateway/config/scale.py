@@ -7,11 +7,19 @@ Neighbours: `models` holds it in a Backend; the autoscaler makes its ScalingSpec
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, Strict, ValidationInfo, field_validator
 
-from gateway.config.metrics import LEAST_TARGET, CountedMetric, Metric, ResolvedMetric, resolve
+from gateway.config.metrics import (
+    LEAST_TARGET,
+    CountedMetric,
+    CountedType,
+    Metric,
+    MetricType,
+    ResolvedMetric,
+    resolve,
+)
 from gateway.config.problems import KeyPath, fault, faults
 from gateway.config.schedules import ResolvedSchedule, ScheduleConfig
 from gateway.config.section import Section
@@ -77,7 +85,7 @@ class ScaleConfig(Section):
     """Pods to start with when the Backend is new."""
     activation_scale: Annotated[Count, Field(ge=_LEAST_ACTIVATION)] | None = None
     """Pods to start with when leaving zero; one when left out."""
-    metric: Literal["concurrency", "rps"] | None = None
+    metric: CountedType | None = None
     """What is counted per pod: requests open at once, or requests per second. When left out, with `metrics` too: concurrency."""
     target: Annotated[float, Field(ge=LEAST_TARGET)] | None = None
     """What one pod can carry at most. When left out: `concurrency`, else 100; for rps 200."""
@@ -111,6 +119,13 @@ class ScaleConfig(Section):
     """true: the count stays as it is."""
     schedules: Annotated[tuple[ScheduleConfig, ...], _Lax] = ()
     """Counts at hours of the clock. Of several at once the largest `min` holds, or the first `replicas`."""
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _short_for_two(cls, value: object) -> object:
+        if value in get_args(MetricType) and value not in get_args(CountedType):
+            raise fault(f"is short for concurrency or rps only: write `metrics: [{{type: {value}, …}}]`")
+        return value
 
     @field_validator("metrics")
     @classmethod

@@ -57,7 +57,8 @@ def _zone(text: str) -> str:
         if not known:
             raise fault("this machine knows no time zones: install the package tzdata") from error
         names = {name.lower(): name for name in sorted(known)}
-        near = [names[name] for name in get_close_matches(text.lower(), names, n=1)]
+        # Of a short name (CEST) a near one (EST) is another place's, so none is offered.
+        near = [names[name] for name in get_close_matches(text.lower(), names, n=1) if "/" in name]
         hint = f": did you mean {near[0]}?" if near else ": write it as Europe/Berlin, or UTC"
         raise fault(f"{show(text)} is no time zone{hint}") from error
     return text

@@ -365,7 +365,7 @@ def test_an_idle_backend_costs_nothing() -> None:
     assert "1 of 1 backends busy" in repr(made)
     feed(made, [0] * 3, start=12)
     assert "0 of 1 backends busy" in repr(made)
-    assert repr(made._series["iris"]) == "<Series concurrency: idle>"
+    assert repr(made._series["iris"]) == "<Series iris by concurrency: idle>"
 
 
 def test_a_resized_window_keeps_its_data() -> None:

@@ -147,6 +147,35 @@ def test_missing_data_are_told() -> None:
     )
 
 
+def test_a_metric_without_data_is_named_where_another_one_decides() -> None:
+    """The count stands by the other one, so its reason does not say what keeps pods from going."""
+    story = Story(replace(SPEC, metrics=(CONCURRENCY, CPU))).see(12.0, 0.1, seconds=120)
+    story.see(12.0, None, missing="cpu since 46 s (no answer)")
+    told = story.told()
+    assert told.why == "2 pods: 12 in flight over 60 s want 2 at target 7"
+    assert told.would_change == (
+        "more than 14 in flight over 60 s would add a pod; none goes: no data from cpu since 46 s (no answer)"
+    )
+
+
+def test_at_zero_it_is_told_what_might_wake_it_but_is_not_known() -> None:
+    """A query that fails would else look like one that asks for nothing."""
+    query = MetricSpec("prometheus jobs", "prometheus", 10.0, 10.0, interval=15.0)
+    story = Story(replace(SPEC, metrics=(CONCURRENCY, query))).see(0.0, 0.0, seconds=120)
+    story.see(0.0, None, missing="prometheus jobs since 46 s (no answer)")
+    assert story.told() == (
+        "0 pods: idle: nothing to do in 60 s, staying at 0, no data from prometheus jobs since 46 s (no answer)",
+        "a request would wake it",
+    )
+
+
+def test_the_rate_of_the_way_down_is_told() -> None:
+    """Pods that are on their way out still count for it, so the next ones go later, without any other change."""
+    story = Story().see(12.0, seconds=120).see(0.0)
+    assert story.told().why.endswith("falling no faster than to 1")
+    assert story.changes()[1] == "max_scale_down_rate allows fewer once those that go are gone"
+
+
 def test_what_is_under_way_is_told() -> None:
     """Pods that start, pods that drain, a count that cannot be set, and who else sets it."""
     story = Story().see(27.0, seconds=120)

@@ -20,7 +20,7 @@ QUERY = MetricSpec("prometheus backlog", "prometheus", 10, 10, interval=15)
 
 
 def series(*metrics: MetricSpec, **words: Any) -> Series:
-    return Series(ScalingSpec(metrics=metrics, stable_window=10, panic_window=2, **words))
+    return Series("iris", ScalingSpec(metrics=metrics, stable_window=10, panic_window=2, **words))
 
 
 def readings(made: Series, now: int, *, heard: bool = True, ready: int = 1) -> tuple[Reading, ...]:
@@ -75,7 +75,7 @@ def test_an_idle_backend_keeps_no_windows() -> None:
     made.record(EPOCH + 11, Measured())
     assert not made.open
     assert readings(made, 11) == (Reading(0.0, 0.0), Reading(0.0, 0.0))
-    assert repr(made) == "<Series concurrency, queue_wait_p50: idle>"
+    assert repr(made) == "<Series iris by concurrency, queue_wait_p50: idle>"
 
 
 # What is sampled

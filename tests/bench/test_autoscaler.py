@@ -136,9 +136,10 @@ def test_a_second_of_a_thousand_backends_from_four_gateways(benchmark: Any) -> N
     assert "1000 of 1000 backends busy" in repr(fleet.controller.collector)
 
 
-def test_a_busy_backend_takes_less_than_five_kilobytes() -> None:
-    """Windows, the last decision, what its gateway last said, and its place in all tables."""
-    fleet = Fleet(200, 1)
+@pytest.mark.parametrize("gateways", [1, 4])
+def test_a_busy_backend_takes_less_than_five_kilobytes(gateways: int) -> None:
+    """Windows, the last decision, what its gateways last said, and its place in all tables."""
+    fleet = Fleet(200, gateways)
     tracemalloc.start()
     try:
         fleet.begin()

@@ -339,6 +339,13 @@ class Installation:
             state: Object = await answer.json()
             return state
 
+    async def decisions(self, autoscaler: Object) -> Object:
+        """Those of one of its pods."""
+        url = f"http://{autoscaler['status']['podIP']}:8082/v1/decisions"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            decisions: Object = await answer.json()
+            return decisions
+
     async def describe(self) -> str:
         """What is there, for whoever reads why a test failed."""
         lines = []

@@ -75,6 +75,32 @@ async def test_a_new_leader_sees_an_old_state(emulation: Emulation) -> None:
     assert load.failed == {}, load.details[:3]
 
 
+async def test_a_leader_that_is_killed_in_a_surge_leaves_another_that_knows_all(
+    emulation: Emulation,
+) -> None:
+    """No word of goodbye: the follower wants what the leader would have long before it leads, and sets that when it does."""
+    installation = emulation.installation
+    await installation.model()
+    await installation.configure({"iris-v1": backend()}, route(iris_v1=1))
+    url = await installation.start(autoscalers=2)
+    first = await installation.leader()
+    [follower] = [pod for pod in await installation.pods("autoscaler") if pod["metadata"]["name"] != first]
+
+    async def follower_wants_five() -> Object | None:
+        told = await installation.decisions(follower)
+        return told if told["backends"]["iris-v1"]["desired"] == 5 else None
+
+    async with loaded(url, 1) as load:
+        await installation.until(lambda: ready_pods(installation, 1))
+        emulation.signal(first, signal.SIGKILL)
+        load.want(16)
+        told = await installation.until(follower_wants_five)
+        assert not told["leading"]
+        await installation.until(lambda: ready_pods(installation, 5))
+        assert await installation.leader() == follower["metadata"]["name"]
+    assert load.failed == {}, load.details[:3]
+
+
 async def test_a_leader_that_hung_wakes_up_behind_another(emulation: Emulation) -> None:
     """It writes nothing by its old term, and the API server has given up what it had under way.
 

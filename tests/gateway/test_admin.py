@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession, web
@@ -170,6 +171,29 @@ async def test_a_stream_begins_with_the_next_beat(admin: Admin) -> None:
         for seq in (2, 3):
             admin.hub.publish(beat(seq))
             assert Beat.decode(await response.content.readline()) == beat(seq)
+
+
+async def test_a_reader_that_was_away_is_told_what_it_missed(admin: Admin) -> None:
+    """When it asks: the last beats with their ages, then the next; nudges are of their moment and not told again."""
+    async with ClientSession() as session:
+        async with session.get(admin.url("/v1/stats")):
+            for seq in (1, 2, 3):
+                admin.hub.publish(beat(seq))
+            admin.hub.publish(replace(beat(4), nudge=True))
+        async with session.get(admin.url("/v1/stats?last=2")) as response:
+            admin.hub.publish(beat(4))
+            told = [Beat.decode(await response.content.readline()) for _ in range(3)]
+    assert [each.seq for each in told] == [2, 3, 4]
+    assert told[2] == beat(4)
+    assert 0 < told[1].age < 60
+
+
+@pytest.mark.parametrize("last", ["-1", "x", "1e9", "1234567", ""])
+async def test_a_number_of_last_beats_that_is_none_is_refused(admin: Admin, last: str) -> None:
+    """In words."""
+    status, _, body = await admin.get(f"/v1/stats?last={last}")
+    assert status == 400
+    assert "`last` is how many of the last beats to begin with" in body
 
 
 async def test_a_reader_that_leaves_is_forgotten(admin: Admin) -> None:

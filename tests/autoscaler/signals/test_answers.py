@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autoscaler.signals.answers import value_of
-from autoscaler.signals.asked import NoValueError
+from autoscaler.signals.asked import LONGEST_WORDS, NoValueError
 
 
 def answer(kind: str, result: Any) -> bytes:
@@ -37,6 +37,8 @@ def test_a_scalar_or_one_series_is_the_value(kind: str, result: Any, value: floa
         (200, answer("scalar", [1, "+Inf"]), "the query gives +Inf, which is no number of anything"),
         (200, answer("scalar", [1, "x"]), "its answer cannot be read: {'resultType': 'scalar', 'result': [1, 'x']}"),
         (200, answer("vector", [{}]), "its answer cannot be read: {'resultType': 'vector', 'result': [{}]}"),
+        (200, answer("scalar", [1, 10**400]), f"its answer cannot be read: {str({'resultType': 'scalar', 'result': [1, 10**400]})[:LONGEST_WORDS]}"),
+        (200, b"[" * 100_000, "it answered 200, and that is not what a Prometheus says: " + "[" * LONGEST_WORDS),
         (200, b'{"status": "success"}', "its answer cannot be read: None"),
         (
             400,

@@ -166,6 +166,10 @@ def test_a_backend_knows_which_latencies_it_scales_on(
             "metrics[0].percentile: must be less than 100.0, got 100",
         ),
         (
+            "{type: queue_wait, target: 1s, percentile: 0.95}",
+            "metrics[0].percentile: must be at least 1.0, got 0.95",
+        ),
+        (
             "{type: pod, metric: a b, target: 1}",
             "metrics[0].metric: 'a b' is not a metric's name: letters, digits, `_` and `:` make one, the first no digit",
         ),
@@ -219,6 +223,10 @@ def test_a_backend_knows_which_latencies_it_scales_on(
         (
             "{type: cpu, target: 2Gi}",
             "metrics[0].target: must be a percentage such as 70%, or cores such as 500m or 1.5, got '2Gi'",
+        ),
+        (
+            "{type: cpu, target: 70}",
+            "metrics[0].target: 70 may be a percentage or cores: write 70%, or 70000m for the cores",
         ),
         (
             "{type: memory, target: 2}",

@@ -19,7 +19,11 @@ BACKEND = "backends: {{a: {{target: {{urls: [http://h]}}, scale: {{{scale}}}}}}}
         ("max: 2, activation_scale: 3", "activation_scale: must not be above max, 2, got 3"),
         ("activation_scale: 1", "activation_scale: must be at least 2, got 1"),
         ("min: -1", "min: must be at least 0, got -1"),
-        ("metric: cpu", "metric: must be 'concurrency' or 'rps', got 'cpu'"),
+        ("metric: concurency", "metric: must be 'concurrency' or 'rps', got 'concurency'"),
+        (
+            "metric: cpu",
+            "metric: is short for concurrency or rps only: write `metrics: [{type: cpu, …}]`",
+        ),
         ("target: 0.001", "target: must be at least 0.01, got 0.001"),
         ("utilization: 0.5%", "utilization: must be between 1% and 100%, got 0.5%"),
         ("utilization: 101%", "utilization: must be between 1% and 100%, got 101%"),

@@ -34,6 +34,10 @@ def test_a_schedule_is_resolved_with_its_zone(loaded: Callable[[str], Config]) -
             "timezone: 'europe/berlim' is no time zone: did you mean Europe/Berlin?",
         ),
         (
+            f"{HOURS}, min: 1, timezone: CEST",
+            "timezone: 'CEST' is no time zone: write it as Europe/Berlin, or UTC",
+        ),
+        (
             f"{HOURS}, min: 1, timezone: ../zone",
             "timezone: '../zone' is no time zone: write it as Europe/Berlin, or UTC",
         ),
