@@ -73,7 +73,7 @@ class Observed:
     objects: Sequence[Mapping[str, Any]] = ()
     """Deployments, Services and HorizontalPodAutoscalers that are ours and its own, each with its `kind`."""
     cannot_start: Mapping[str, str] = field(default_factory=dict)
-    """By a Deployment's name: why its pods cannot start."""
+    """By a Deployment's name: why its pods cannot start, or why it cannot even be made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class _Working:
             if item.get("kind") == "Deployment" and name_of(item)
         }
         self._live = lives_of(self._there.values(), observed.cannot_start)
+        self._unmade = {name: Live(0, failure=why) for name, why in observed.cannot_start.items()}
+        """Of these those count for the status whose Deployment is not even there."""
         self._main = self._revision(service.predictor)
         self._canaries = [self._revision(canary.predictor) for canary in service.canaries]
         self._strategy, self._faults = self._found()
@@ -107,7 +109,13 @@ class _Working:
         scalings = {name: self._scaling(name) for name in rollout.places}
         document = document_of(self._service, self._settings, rollout, scalings, ports) if objects else None
         facts = Facts(
-            self._service, self._settings, goal, rollout, self._live, self._main.runtime, self._faults
+            self._service,
+            self._settings,
+            goal,
+            rollout,
+            {**self._unmade, **self._live},
+            self._main.runtime,
+            self._faults,
         )
         status, events = status_of(facts, now)
         return Wanted(objects, document, status, events, self._faults)

@@ -85,6 +85,10 @@ class InferenceServices:
         """By Backend: whose it is."""
         self._stuck: dict[str, str | None] = {}
         """By Backend: what was last said of why its pods cannot start."""
+        self._refused: dict[Key, dict[str, str]] = {}
+        """By Deployment: why the API server does not take it."""
+        self._name_taken: set[Key] = set()
+        """Told of those that another group's has the name of."""
         self._answers: dict[Key, tuple[str, str]] = {}
         """Digests of the status that was written last and of what the API server made of it."""
         loop = asyncio.get_running_loop()
@@ -163,7 +167,9 @@ class InferenceServices:
         except Superseded:
             return
         except ClusterError as error:
-            self._failed(key, str(error), conflict=isinstance(error, ApiError) and error.status in {404, 409})
+            conflict = isinstance(error, ApiError) and error.status in {404, 409}
+            if self._failed(key, str(error), conflict=conflict) and isinstance(error, ApiError):
+                await self._complain(key, str(error))
         except Exception as error:  # noqa: BLE001 (told; the fault of one must not end the others' turn)
             self._failed(key, f"{type(error).__name__}: {error}", fault=error)
         else:
@@ -173,37 +179,43 @@ class InferenceServices:
 
     def _failed(
         self, key: Key, problem: str, *, conflict: bool = False, fault: Exception | None = None
-    ) -> None:
+    ) -> bool:
+        """Try again later; whether it is worth telling, which it is once for as long as it is the same."""
         times = self._failures[key] = self._failures.get(key, 0) + 1
         pause = min(LAST_RETRY, FIRST_RETRY * 2 ** min(times - 1, 10)) * (0.5 + random.random())  # noqa: S311
-        if problem != self._problems.get(key) and (not conflict or times >= _TOLD_AFTER):
+        told = problem != self._problems.get(key) and (not conflict or times >= _TOLD_AFTER)
+        if told:
             self._problems[key] = problem
             text = "inference service %s: %s; trying again"
             logger.warning(text, "/".join(key), problem, exc_info=fault)
         asyncio.get_running_loop().call_later(pause, self._want, key)
+        return told
 
     # -- one of them
 
     async def _reconcile(self, key: Key) -> None:
-        found = self._known.service(key, everything=self._terms.everything)
-        if found is None or "deletionTimestamp" in meta(found[1]):
+        found = self._known.services(key, everything=self._terms.everything)
+        if not found or "deletionTimestamp" in meta(found[0][1]):
             await self._leave(key)
             return
-        kind, item = found
+        kind, item = found[0]
+        await self._turn_away(key, found[1:])
         uid = text(meta(item).get("uid"))
         there = self._known.made(key, uid)
-        stuck = self._stuck_of(key)
+        stuck = {**self._refused.pop(key, {}), **self._stuck_of(key)}
         want = wanted(item, self._known.runtimes, Observed(there, stuck), self._terms.settings, time.time())
         steps = list(steps_to(want.objects, there))
         refused = await self._apply([step for step in steps if step.verb != "delete"])
+        self._refused[key] = {
+            name_of(step.item): f"the API server does not take it: {e}" for step, e in refused
+        }
         documents = self._known.documents(key)
-        await self._apply(document_steps(key, self._cluster.namespace, want.document, documents))
+        refused += await self._apply(document_steps(key, self._cluster.namespace, want.document, documents))
         self._note_backends(key, want)
         await self._tell(key, kind, item, want)
-        await self._apply([step for step in steps if step.verb == "delete"])
-        if refused is not None:
-            await self._complain(key, kind, item, refused)
-            raise refused
+        refused += await self._apply([step for step in steps if step.verb == "delete"])
+        if refused:
+            raise refused[0][1]
 
     async def _leave(self, key: Key) -> None:
         """It is not there, or not ours, any more."""
@@ -213,10 +225,15 @@ class InferenceServices:
             self._of.pop(backend, None)
             self._stuck.pop(backend, None)
         self._answers.pop(key, None)
-        others = self._known.service(key, everything=True)
-        if others is not None and "deletionTimestamp" not in meta(others[1]):
-            uid = text(meta(others[1]).get("uid"))
-            await self._apply(list(steps_to((), self._known.made(key, uid))))
+        self._refused.pop(key, None)
+        self._failures.pop(key, None)
+        for _, item in self._known.services(key, everything=True):
+            if "deletionTimestamp" not in meta(item):
+                await self._unmake(key, item)
+
+    async def _unmake(self, key: Key, item: Object) -> None:
+        uid = text(meta(item).get("uid"))
+        await self._apply(list(steps_to((), self._known.made(key, uid))))
 
     def _stuck_of(self, key: Key) -> dict[str, str]:
         found = {name: self._cannot_start(backend) for name, backend in self._backends.get(key, {}).items()}
@@ -232,16 +249,16 @@ class InferenceServices:
 
     # -- writes
 
-    async def _apply(self, steps: Iterable[Step]) -> ApiError | None:
-        """Do them in turn; the first that was refused for good, which the others did not wait for."""
-        refused: ApiError | None = None
+    async def _apply(self, steps: Iterable[Step]) -> list[tuple[Step, ApiError]]:
+        """Do them in turn; those that were refused for good, which the others did not wait for."""
+        refused = []
         for step in steps:
             try:
                 await self._do(step)
             except ApiError as error:
                 if error.status not in _REFUSED:
                     raise
-                refused = refused or error
+                refused.append((step, error))
         return refused
 
     async def _do(self, step: Step) -> None:
@@ -278,10 +295,20 @@ class InferenceServices:
         for event in want.events:
             await self._events.tell(_about(kind, item), *event)
 
-    async def _complain(self, key: Key, kind: Kind, item: Object, refused: ApiError) -> None:
-        """Once for as long as it is the same."""
-        if self._problems.get(key) != str(refused):
-            await self._events.tell(_about(kind, item), "Warning", "CannotApply", str(refused))
+    async def _complain(self, key: Key, problem: str) -> None:
+        for found in self._known.services(key, everything=self._terms.everything)[:1]:
+            await self._events.tell(_about(*found), "Warning", "CannotApply", problem)
+
+    async def _turn_away(self, key: Key, others: list[tuple[Kind, Object]]) -> None:
+        """Those of another group with the same name; each is told once."""
+        if not others:
+            self._name_taken.discard(key)
+        for kind, item in others:
+            await self._unmake(key, item)
+            if key not in self._name_taken:
+                text = "not served: another group's InferenceService has this name"
+                await self._events.tell(_about(kind, item), "Warning", "NameTaken", text)
+                self._name_taken.add(key)
 
     def __repr__(self) -> str:
         state = "acts" if self._acts else "waits"

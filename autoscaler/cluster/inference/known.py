@@ -79,16 +79,10 @@ class Known:
         """Of whatever there is anything."""
         return {*self._services, *self._made, *self._documents}
 
-    def service(self, key: Key, *, everything: bool) -> tuple[Kind, Object] | None:
-        """The InferenceService that is ours; `everything`: whatever its class. Of two with one name the newer spelling has it."""
-        found = self._services.get(key, {})
-        mine = ((kind, found[kind]) for kind in SERVICES if kind in found)
-        return next(((k, o) for k, o in mine if everything or _is_ours(o)), None)
-
-    def shadowed(self, key: Key, *, everything: bool) -> Object | None:
-        """One that is ours and has its name with another group's, which goes first."""
-        found = [o for o in self._services.get(key, {}).values() if everything or _is_ours(o)]
-        return found[-1] if len(found) > 1 else None
+    def services(self, key: Key, *, everything: bool) -> list[tuple[Kind, Object]]:
+        """Those of this name that are ours, `everything`: whatever their class. The first has the name: the older, or of two from one second that of the newer group."""
+        found = [(k, o) for k, o in self._services.get(key, {}).items() if everything or _is_ours(o)]
+        return sorted(found, key=_precedence)
 
     def made(self, key: Key, uid: str | None = None) -> list[Object]:
         """What we made of it; `uid`: of this life of it."""
@@ -109,6 +103,11 @@ class Known:
 
     def __repr__(self) -> str:
         return f"<Known {len(self._services)} InferenceServices, {len(self._runtimes)} runtimes>"
+
+
+def _precedence(found: tuple[Kind, Object]) -> tuple[str, int]:
+    kind, item = found
+    return text(meta(item).get("creationTimestamp")), SERVICES.index(kind)
 
 
 def _is_ours(item: Mapping[str, Any]) -> bool:

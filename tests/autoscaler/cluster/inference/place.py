@@ -87,15 +87,23 @@ class Place:
 
 @asynccontextmanager
 async def running(
-    folder: Path, patch: pytest.MonkeyPatch, terms: Terms | None = None, *, defined: bool = True
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    terms: Terms | None = None,
+    *,
+    defined: bool = True,
+    rights: list[Object] | None = None,
 ) -> AsyncIterator[Place]:
+    """`rights`: of the account `tidegate`, that acts then; without them it is the admin."""
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(ApiServer.running())
         await api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tidegate"}})
         if defined:
             await api.apply(definitions())
         await stack.enter_async_context(SimulatedNode.running(api, delay=0.05))
-        patch.setenv("KUBECONFIG", str(api.kubeconfig(folder / "kubeconfig", namespace="tidegate")))
+        await api.apply(rights or [])
+        user = "kubernetes-admin" if rights is None else "system:serviceaccount:tidegate:tidegate"
+        patch.setenv("KUBECONFIG", str(api.kubeconfig(folder / "kubeconfig", user, "tidegate")))
         cluster = await Cluster.connect()
         stack.push_async_callback(cluster.close)
         lease = Lease(cluster, "one")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,10 @@ from autoscaler.cluster.inference.terms import Terms
 from autoscaler.inference.shapes import Settings
 from tests.autoscaler.cluster.inference.place import GROUP, Place, definitions, quiet, running, service
 from tests.eventually import eventually
+from tests.kube import errors
+from tests.kube.kinds import Resource
 
+OLDER_GROUP = "inferenceservices.serving.kubeflow.org"
 NAMESPACED = Settings(gateway_host="tidegate.tidegate.svc.cluster.local")
 
 
@@ -41,7 +45,7 @@ async def test_one_is_made_ready(place: Place) -> None:
 async def test_the_older_spelling_is_served_as_well(place: Place) -> None:
     """In its own group."""
     await place.api.apply({**service(), "apiVersion": "serving.kubeflow.org/v1beta1"})
-    await eventually(lambda: place.is_ready(what="inferenceservices.serving.kubeflow.org"), within=15)
+    await eventually(lambda: place.is_ready(what=OLDER_GROUP), within=15)
 
 
 async def test_those_of_another_class_are_left_alone(place: Place) -> None:
@@ -139,13 +143,43 @@ async def test_definitions_may_come_later(tmp_path: Path, monkeypatch: pytest.Mo
         await eventually(place.is_ready, within=15)
 
 
-async def test_a_refused_object_is_told_and_holds_up_no_other(place: Place) -> None:
-    """A Service that another has made is not taken over."""
+async def test_what_another_has_made_is_not_taken_over(place: Place) -> None:
+    """It is told, and holds up no other."""
     taken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "iris-predictor"}, "spec": {}}
     await place.api.apply(taken)
     await place.api.apply([service(), service("rose")])
     await eventually(lambda: place.is_ready("rose"), within=15)
+    await eventually(lambda: "CannotApply" in place.reasons(), within=30)
     assert place.get("services", "iris-predictor")["metadata"].get("ownerReferences") is None
+
+
+async def test_a_deployment_that_is_refused_is_told_in_the_status(place: Place) -> None:
+    """And once as an Event, however often it is tried."""
+
+    def refuse(_store: object, resource: Resource, obj: dict[str, Any], _old: object) -> None:
+        if resource.plural == "deployments":
+            raise errors.invalid(resource, obj["metadata"]["name"], "spec", "Forbidden: not today")
+
+    place.api.store.admission.append(refuse)
+    await place.api.apply(service())
+    await eventually(lambda: "not today" in str(place.status().get("conditions")), within=15)
+    await asyncio.sleep(1.5)
+    assert place.reasons().count("CannotApply") == 1
+    place.api.store.admission.remove(refuse)
+    await eventually(place.is_ready, within=30)
+
+
+async def test_of_two_with_one_name_the_older_is_served(place: Place) -> None:
+    """The other is told, and nothing of it is made."""
+    older = {**service(), "apiVersion": "serving.kubeflow.org/v1beta1"}
+    await place.api.apply(older)
+    await eventually(lambda: place.is_ready(what=OLDER_GROUP), within=15)
+    await asyncio.sleep(1.1)  # creation times have seconds
+    await place.api.apply(service())
+    await eventually(lambda: "NameTaken" in place.reasons(), within=10)
+    assert place.status() == {}
+    place.api.store.delete(OLDER_GROUP, "default", "iris")
+    await eventually(place.is_ready, within=20)
 
 
 async def test_five_hundred_are_made_in_time_and_then_left_alone(
