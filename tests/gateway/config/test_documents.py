@@ -1,7 +1,5 @@
 """Documents of controllers beside the people's file."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +23,7 @@ def text(name: str = "rose", *, host: str = "", deployment: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    path: Path = tmp_path_factory.mktemp("file") / "tidegate.yaml"
+    path = tmp_path_factory.mktemp("file") / "tidegate.yaml"
     path.write_text(FILE)
     return load(path)
 
