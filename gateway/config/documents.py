@@ -56,7 +56,7 @@ def parse(source: str, text: str) -> Part:
         contents = _Contents.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_placed(source, root, [*explain(error, _Contents, blanks), *found])) from error
-    found += _of_this_machine(contents.backends)
+    found += _of_this_machine(contents)
     if found:
         raise ConfigError(_placed(source, root, found))
     claims = dict(_claims(contents.backends, contents.routes))
@@ -98,12 +98,23 @@ def _placed(source: str, root: Node, found: Iterable[Fault]) -> Iterator[Problem
         yield Problem(source, root.line_of(each.at or each.path), where(each.path), each.text)
 
 
-def _of_this_machine(backends: Mapping[str, BackendConfig]) -> Iterator[Fault]:
-    """Whoever may write a document must not thereby run programs."""
-    for name, backend in backends.items():
-        if backend.target.command is not None:
-            path: KeyPath = ("backends", name, "target", "command")
-            yield Fault(path, "only the file may name commands of this machine")
+def _of_this_machine(contents: _Contents) -> Iterator[Fault]:
+    """Whoever may write a document must not thereby run programs here, or have files read."""
+    for name, backend in contents.backends.items():
+        target = backend.target
+        if target.command is not None:
+            yield Fault(
+                ("backends", name, "target", "command"), "only the file may name commands of this machine"
+            )
+        if target.tls is not None and target.tls.ca is not None:
+            yield Fault(
+                ("backends", name, "target", "tls", "ca"), "only the file may name files of this machine"
+            )
+    for i, route in enumerate(contents.routes):
+        cookie = route.sticky.cookie if route.sticky is not None else None
+        if cookie is not None and cookie.secret_file is not None:
+            path: KeyPath = ("routes", i, "sticky", "cookie", "secret_file")
+            yield Fault(path, "only the file may name files of this machine")
 
 
 def _claims(

@@ -79,6 +79,14 @@ def test_of_two_documents_the_first_has_it(config: Config) -> None:
             "backends: {a: {target: {command: [x, '{port}']}}}",
             "configmap t/a:1 backends.a.target.command: only the file",
         ),
+        (
+            text().replace("split:", "sticky: {cookie: {name: c, secret_file: /etc/passwd}}, split:"),
+            "configmap t/a:2 routes[0].sticky.cookie.secret_file: only the file",
+        ),
+        (
+            text().replace("port: 8000", "port: 8000, tls: {ca: /etc/ca.pem}"),
+            "configmap t/a:1 backends.rose.target.tls.ca: only the file",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(wants: str, words: str) -> None:
