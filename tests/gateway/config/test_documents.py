@@ -84,7 +84,9 @@ def test_of_two_documents_the_first_has_it(config: Config) -> None:
             "configmap t/a:2 routes[0].sticky.cookie.secret_file: only the file",
         ),
         (
-            text().replace("port: 8000", "port: 8000, tls: {ca: /etc/ca.pem}"),
+            text().replace(
+                "deployment: rose, namespace: models, port: 8000", "urls: [https://h:1], tls: {ca: /ca.pem}"
+            ),
             "configmap t/a:1 backends.rose.target.tls.ca: only the file",
         ),
     ],
