@@ -1,12 +1,9 @@
 """InferenceServices in an installation: their definitions, models that are the demo's server, and what becomes of them."""
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
-
-import yaml
 
 from deploy.crds import make
 from tests.cluster.installation import MODEL, ROOT, Installation
@@ -57,7 +54,6 @@ class Services:
         self.there = installation
         self.namespace = installation.namespace
         self._defined: list[str] = []
-        self._merging: asyncio.Task[None] | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -69,8 +65,6 @@ class Services:
                 await services._define(definition)
             yield services
         finally:
-            if services._merging is not None:
-                services._merging.cancel()
             for name in services._defined:
                 with contextlib.suppress(ApiError):
                     await installation.api.delete(f"{_DEFINITIONS}/{name}")
@@ -89,27 +83,8 @@ class Services:
         section = {"namespaces": [self.namespace], "gateway_host": "none", **more}
         backends = {"other": {"target": {"service": "other", "port": 80}}}
         routes = [{"name": "other", "hosts": ["other.example.com"], "split": {"other": 1}}]
-        self._file = backends, routes, section
         await self.there.configure(backends, routes, inference_services=section)
-        self._merging = asyncio.create_task(self._merge())  # SHIM
         return await self.there.start()
-
-    async def _merge(self) -> None:
-        """SHIM: until gateways take documents in themselves, they are put into the file."""
-        last = None
-        while True:
-            backends, routes, section = self._file
-            maps = (await self.there.listed("configmaps", labelSelector="tidegate.dev/document"))["items"]
-            found = sorted(one["data"]["tidegate.yaml"] for one in maps)
-            if found != last:
-                last = found
-                parts = [yaml.safe_load(text) for text in found]
-                await self.there.configure(
-                    {**backends, **{k: v for part in parts for k, v in part["backends"].items()}},
-                    [*routes, *(r for part in parts for r in part["routes"])],
-                    inference_services=section,
-                )
-            await asyncio.sleep(0.1)
 
     def path(self, name: str = "") -> str:
         return f"/{GROUP}/namespaces/{self.namespace}/inferenceservices/{name}".rstrip("/")
