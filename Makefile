@@ -10,9 +10,12 @@ DEV_READY := $(VENV)/.dev-ready
 COMPILED := build/compiled
 COMPILED_VENV := .venv-compiled
 COMPILED_READY := $(COMPILED_VENV)/.ready
+# KServe's SDK asks for older packages than the constraints have.
+SDK := .venv-sdk
+SDK_READY := $(SDK)/.ready
 SOURCES := pyproject.toml constraints.txt README.md LICENSE $(shell find gateway autoscaler -name '*.py' -o -name py.typed)
 
-.PHONY: up demo test test-cluster test-compiled compiled bench unit lint format clean help
+.PHONY: up demo test test-cluster test-compiled compiled bench unit lint format crds sdk clean help
 
 help:
 	@echo "make up      run the demo: a gateway, an autoscaler and two versions of a small model"
@@ -21,7 +24,9 @@ help:
 	@echo "make compiled  install into $(COMPILED_VENV) with the hot path as machine code: twice as fast, for production and load tests"
 	@echo "make test-compiled  the data plane's tests on that"
 	@echo "make test-cluster  Tidegate as pods: in the API server emulation, and in the cluster that KUBECONFIG names"
+	@echo "make sdk     set up KServe's Python SDK in $(SDK), apart from everything else, so that test-cluster can use it"
 	@echo "make bench   time the hot path and the cores, piece by piece"
+	@echo "make crds    write the definitions of InferenceService in deploy/crds"
 	@echo "make format  write the code in its one format"
 
 up: $(RUN_READY)
@@ -44,6 +49,8 @@ unit: $(DEV_READY)
 test-cluster: $(DEV_READY)
 	TIDEGATE_TEST_CLUSTER=1 $(BIN)/pytest -n 2 tests/cluster
 
+sdk: $(SDK_READY)
+
 bench: $(DEV_READY)
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds -p no:randomly
 
@@ -54,6 +61,9 @@ test-compiled: $(COMPILED_READY)
 	cp -r tests config deploy $(COMPILED)
 	$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo $(COMPILED)/wheel/*.whl)[dev]"
 	cd $(COMPILED) && $(CURDIR)/$(COMPILED_VENV)/bin/pytest -n 2 tests/gateway tests/integration tests/fuzz
+
+crds: $(DEV_READY)
+	$(BIN)/python deploy/crds/make.py
 
 format: $(DEV_READY)
 	$(BIN)/ruff format .
@@ -72,6 +82,12 @@ $(DEV_READY): $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(RUN_READY)
 
+$(SDK_READY): pyproject.toml
+	rm -rf $(SDK)
+	$(PYTHON) -m venv $(SDK)
+	$(SDK)/bin/python -m pip install --quiet --disable-pip-version-check '.[cluster]'
+	@touch $@
+
 $(COMPILED_READY): $(SOURCES)
 	@command -v gcc >/dev/null || { echo "make compiled needs gcc (on Debian: apt install gcc)" >&2; exit 1; }
 	rm -rf $(COMPILED) $(COMPILED_VENV)
@@ -86,4 +102,4 @@ $(COMPILED_READY): $(SOURCES)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(COMPILED) $(COMPILED_VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SDK) $(COMPILED) $(COMPILED_VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -40,10 +40,10 @@ from gateway.config import (
     Overrides,
     check_role,
     load,
-    watch,
 )
 from gateway.ending import Ending
 from gateway.endpoints import Feed
+from gateway.following import Following
 from gateway.kube.connect import connect
 from gateway.state import Reloads
 from gateway.stats import Beat
@@ -104,7 +104,7 @@ class Autoscaler:
         self.signals = Signals(self.collector, self.controller.clock)
         self.link: ClusterLink | None = None
         """To the cluster, once a configuration needed it (`connect`)."""
-        self._config = config
+        self.config = config
         self._feeds = feeds
         self._maker = LocalPodsMaker(self._idle)
         self._local: dict[str, _Local] = {}
@@ -123,7 +123,7 @@ class Autoscaler:
 
     async def start(self) -> None:
         """Take over the configuration and begin to decide."""
-        await self._take_over(self._config)
+        await self._take_over(self.config)
         self.controller.start()
 
     async def reload(self, config: Config) -> None:
@@ -159,7 +159,9 @@ class Autoscaler:
     # -- what the configuration names
 
     async def _take_over(self, config: Config) -> None:
-        self._config = config
+        self.config = config
+        if self.link is not None:
+            await self.link.run_inference_services(config)
         reachable = {name for route in config.routes for name in route.backends}
         for index, (name, backend) in enumerate(config.backends.items(), start=1):
             scaler = self._scaler(name, backend)
@@ -203,11 +205,11 @@ class Autoscaler:
         local = self._local.get(name)
         if local is None:
             relay = Feed(name)
-            config = self._config
+            config = self.config
             pods = self._maker.make(name, backend, relay, config.base_dir, config.log_path)
             local = self._local[name] = _Local(pods, relay)
         else:
-            local.pods.reconfigure(template_of(backend, self._config.base_dir))
+            local.pods.reconfigure(template_of(backend, self.config.base_dir))
         local.publish_into(feed)
         return local.pods
 
@@ -326,8 +328,7 @@ async def _listen(controller: Controller, reloads: Reloads, address: Address) ->
 
 
 async def _link(config: Config, controller: Controller) -> "ClusterLink | None":
-    named = any(backend.target.cluster is not None for backend in config.backends.values())
-    if not named and config.gateway_service is None:
+    if not config.needs_cluster:
         return None
     cluster = await connect(config, "autoscaler.cluster.link")
     from autoscaler.cluster.link import ClusterLink  # noqa: PLC0415 (imported by then, with its library)
@@ -353,7 +354,14 @@ async def _serve(
     # No sooner: each Backend goes on from its data, then come the beats that were missed.
     _follow_gateways(autoscaler, streams, config)
     state.start(controller.snapshot)
-    watching = loop.create_task(_follow_file(autoscaler, streams, config, overrides, reloads))
+    following = Following(
+        config,
+        partial(_load, config.path, overrides),
+        partial(_reload, autoscaler, streams, reloads),
+        lambda problems: reloads.refused(problems, time.time()),
+        lambda: None if autoscaler.link is None else autoscaler.link.cluster,
+    )
+    watching = loop.create_task(following.run())
     try:
         await ending.wait()
     finally:
@@ -378,22 +386,12 @@ def _follow_gateways(autoscaler: Autoscaler, streams: Streams, config: Config) -
         told([address.url for address in config.gateway_urls])
 
 
-async def _follow_file(
-    autoscaler: Autoscaler, streams: Streams, config: Config, overrides: Overrides | None, reloads: Reloads
-) -> None:
-    async for _ in watch(config.path, known=[config.digest]):
-        try:
-            new = await asyncio.to_thread(_load, config.path, overrides)
-            await autoscaler.connect(new)
-        except ConfigError as error:
-            reloads.refused(map(str, error.problems), time.time())
-            for problem in error.problems:
-                logger.error("%s", problem)  # noqa: TRY400 (the person's mistake needs no traceback)
-            logger.error("the configuration was not taken over; the last good one stays in force")  # noqa: TRY400
-            continue
-        if new.autoscaler.admin != config.autoscaler.admin:
-            logger.warning("autoscaler.admin %s is used from the next start on", new.autoscaler.admin)
-        _follow_gateways(autoscaler, streams, new)
-        await autoscaler.reload(new)
-        reloads.took_over(time.time())
-        logger.info("the configuration was taken over: %s", new)
+async def _reload(autoscaler: Autoscaler, streams: Streams, reloads: Reloads, new: Config) -> None:
+    await autoscaler.connect(new)
+    old = autoscaler.config
+    if new.autoscaler.admin != old.autoscaler.admin:
+        logger.warning("autoscaler.admin %s is used from the next start on", new.autoscaler.admin)
+    _follow_gateways(autoscaler, streams, new)
+    await autoscaler.reload(new)
+    reloads.took_over(time.time())
+    logger.info("the configuration was taken over: %s", new)

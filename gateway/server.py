@@ -41,11 +41,11 @@ from gateway.config import (
     limits_of,
     load,
     unchangeable,
-    watch,
 )
 from gateway.credentials import Keeper
 from gateway.downstream import Downstream
 from gateway.endpoints import Endpoints, Feed, Prober
+from gateway.following import Following
 from gateway.forwarded import ForwardedPolicy
 from gateway.gateway import Gateway
 from gateway.health import Checker
@@ -95,13 +95,19 @@ class Server:
             version=version("tidegate"),
             started=loop.time(),
             config=str(config.path),
-            lacks=lambda: self._sources.lacks(loop.time()),
+            lacks=lambda: self._following.lacks(loop.time()) or self._sources.lacks(loop.time()),
         )
         self.on_reload: Callable[[Config], Awaitable[None]] | None = None
         """Told of each configuration after it was taken over."""
         self.wanted: Callable[[], Mapping[str, int]] = dict
         """The autoscaler's counts of replicas, where there is one in this process."""
-        self._overrides = overrides
+        self._following = Following(
+            config,
+            partial(load_for, role, config.path, overrides),
+            self._reload,
+            lambda problems: self.status.refused(problems, time.time()),
+            lambda: self._sources.cluster,
+        )
         self._loop = loop
         self._files = raise_open_files()
         self._pulse = Pulse(BeatMaker(self.status.gateway, loop.time()), self.hub, loop)
@@ -128,7 +134,7 @@ class Server:
         self._every("tick", TICK, self.gateway.tick)
         self._every("beat", BEAT, self._beat)
         self._lag.start()
-        self._tasks.append(self._loop.create_task(self._watch()))
+        self._tasks.append(self._loop.create_task(self._following.run()))
         # What lives now lives for good: the collector need not look at it again, nor look often.
         gc.collect()
         gc.freeze()
@@ -261,29 +267,7 @@ class Server:
     def _on_news(self, backend: Backend, news: Endpoints) -> None:
         self.gateway.apply(backend, backend.update(news, self.gateway.now()))
 
-    async def _watch(self) -> None:
-        async for _ in watch(self.config.path, known=[self.config.digest]):
-            try:
-                await self._reload()
-            except ConfigError as error:
-                problems = [str(problem) for problem in error.problems]
-                self.status.refused(problems, time.time())
-                for problem in problems:
-                    logger.error("%s", problem)  # noqa: TRY400  # the person's mistake needs no traceback
-                logger.error("the configuration was not taken over; the last good one stays in force")  # noqa: TRY400
-
-    async def _reload(self) -> None:
-        # A thousand routes are a quarter of a million new objects: to look each hundred thousand of them over for garbage would hold the loop
-        # for 5 ms at a time. They live on; as at the start, the collector need not look at them again.
-        gc.disable()
-        try:
-            await self._load()
-        finally:
-            gc.freeze()
-            gc.enable()
-
-    async def _load(self) -> None:
-        config = await asyncio.to_thread(load_for, self.role, self.config.path, self._overrides)
+    async def _reload(self, config: Config) -> None:
         problems = unchangeable(self.config, config)
         if problems:
             raise ConfigError(problems)

@@ -15,6 +15,7 @@ from gateway.kube.connect import connect
 if TYPE_CHECKING:
     from gateway.config import Address, BackendConfig, Config, Role
     from gateway.endpoints import Feed
+    from gateway.kube.client import Cluster
     from gateway.kube.feeds import ClusterFeeds
     from gateway.targets import ClusterTarget
     from gateway.tls import Trust
@@ -38,9 +39,15 @@ class PodSources:
         elsewhere = len(self.feeds) > len(found)
         return self._first_look.lacks(found.unlisted(), now, any_listed=found.listed, elsewhere=elsewhere)
 
+    @property
+    def cluster(self) -> Cluster | None:
+        """Once something in it was named."""
+        return None if self._cluster is None else self._cluster.discovery.cluster
+
     async def prepare(self, config: Config) -> None:
         """Connect to the cluster, if the configuration names things in one. Raises ConfigError, with nothing changed."""
         named = any(self._target(backend) is not None for backend in config.backends.values())
+        named = named or (config.inference_services is not None and self._role != "up")
         if named and self._cluster is None:
             self._cluster = await _connect(config)
 

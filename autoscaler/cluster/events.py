@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from autoscaler.cluster.lease import Lease
 from autoscaler.hands import Change
@@ -30,8 +30,23 @@ _MOST_AT_ONCE = 50
 """Events under way; more are lost."""
 
 
+class Thing(Protocol):
+    """What an Event is about; a Workload is one."""
+
+    @property
+    def api_version(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+
+
 class Events:
-    """Writes the Events of all targets."""
+    """Writes the Events of all targets, and of what else the leader looks after."""
 
     def __init__(self, cluster: Cluster, lease: Lease) -> None:
         self._cluster = cluster
@@ -67,6 +82,10 @@ class Events:
             self._warned[key] = now
             self._begin(workload, "Warning", reason, message)
 
+    async def tell(self, thing: Thing, kind: str, reason: str, message: str) -> None:
+        """Write one, and wait for that: for who has many to tell, of which none shall be lost for being one too many."""
+        await self._write(thing.namespace, _event(thing, kind, reason, message, self._lease.identity))
+
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -95,22 +114,22 @@ class Events:
         return f"<Events {len(self._tasks)} under way{failing}>"
 
 
-def _event(workload: Workload, kind: str, reason: str, message: str, identity: str) -> dict[str, Any]:
+def _event(thing: Thing, kind: str, reason: str, message: str, identity: str) -> dict[str, Any]:
     now = time.time_ns()
     at = rfc3339(now / 10**9)
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{workload.name[:_LONGEST_NAME].rstrip('-.')}.{now:x}",
-            "namespace": workload.namespace,
+            "name": f"{thing.name[:_LONGEST_NAME].rstrip('-.')}.{now:x}",
+            "namespace": thing.namespace,
         },
         "involvedObject": {
-            "apiVersion": workload.api_version,
-            "kind": workload.kind,
-            "name": workload.name,
-            "namespace": workload.namespace,
-            "uid": workload.uid,
+            "apiVersion": thing.api_version,
+            "kind": thing.kind,
+            "name": thing.name,
+            "namespace": thing.namespace,
+            "uid": thing.uid,
         },
         "type": kind,
         "reason": reason,

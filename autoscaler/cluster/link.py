@@ -9,11 +9,14 @@ import secrets
 import socket
 from collections.abc import Callable
 
+from autoscaler.cluster.events import Events
+from autoscaler.cluster.inference.controller import InferenceServices
+from autoscaler.cluster.inference.terms import terms_of
 from autoscaler.cluster.lease import Lease
 from autoscaler.cluster.targets import ClusterTargets
-from gateway.config import Address
+from gateway.config import Address, Config
 from gateway.kube.client import Cluster
-from gateway.kube.discovery import Discovery
+from gateway.kube.discovery import Discovery, View
 from gateway.kube.slices import endpoints_of
 from gateway.targets import ServiceTarget
 
@@ -33,7 +36,9 @@ class ClusterLink:
         self.cluster = cluster
         self._discovery = Discovery(cluster)
         self.lease = Lease(cluster, identity, on_news=on_news)
-        self.targets = ClusterTargets(self._discovery, self.lease, on_view)
+        self.targets = ClusterTargets(self._discovery, self.lease, self._viewed)
+        self._on_view = on_view
+        self._inference: InferenceServices | None = None
         self._lack = ""
         """Why there are no gateways."""
 
@@ -45,6 +50,27 @@ class ClusterLink:
         link = cls(cluster, _identity(), on_news, on_view)
         link.lease.start()
         return link
+
+    async def run_inference_services(self, config: Config) -> None:
+        """Those that `config` wants, as it wants them; none when it says nothing of them: then what was made of them stays."""
+        terms = terms_of(config)
+        if self._inference is not None and terms is not None:
+            await self._inference.reconfigure(terms)
+        elif self._inference is not None:
+            await self._inference.stop()
+            self._inference = None
+        elif terms is not None:
+            events = Events(self.cluster, self.lease)
+            self._inference = InferenceServices(self.cluster, self.lease, events, self._cannot_start, terms)
+
+    def _cannot_start(self, backend: str) -> str | None:
+        view = self.targets.view(backend)
+        return view.cannot_start if isinstance(view, View) else None
+
+    def _viewed(self, backend: str) -> None:
+        self._on_view(backend)
+        if self._inference is not None:
+            self._inference.found(backend)
 
     def follow_gateways(self, service: ServiceTarget | None, told: Callable[[list[str]], object]) -> None:
         """Tell of the URLs of the gateways behind `service`, now and as they change; None: of none."""
@@ -65,6 +91,8 @@ class ClusterLink:
 
     async def stop(self) -> None:
         """Hand the leadership over, and cease to know anything."""
+        if self._inference is not None:
+            await self._inference.stop()
         await self.targets.stop()
         await self.lease.stop()
         await self._discovery.stop()

@@ -41,7 +41,7 @@ _WORDS: Mapping[str, str] = {
 }
 
 _PATTERNS: Mapping[str, str] = {
-    r"^[A-Za-z0-9]": "{input} is not a name: use up to 63 letters, digits, `.`, `_` and `-`, the first a letter or a digit",
+    r"^[A-Za-z0-9]": "{input} is not a name: use up to 127 letters, digits, `.`, `_` and `-`, the first a letter or a digit",
     r"^[A-Za-z0-9!": "{input} is neither a host nor a word: letters, digits and !#$%&'*+.^_`|~- make one",
     r"^[a-zA-Z_:]": "{input} is not a metric's name: letters, digits, `_` and `:` make one, the first no digit",
     r"^[!-~](": "{input} is not a name: up to 63 printable ASCII characters make one",

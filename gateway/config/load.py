@@ -26,6 +26,8 @@ from gateway.config.yamltree import Node, YamlError, compose
 from gateway.targets import ServiceTarget
 
 _LARGEST_FILE = 16 * 2**20
+_SOME = {"backends": {"minProperties": 1}, "routes": {"minItems": 1}}
+"""What a file without InferenceServices has at the least, in words of JSON Schema."""
 _MOST_PROBLEMS = 50
 """Of one file that are told one by one: a file of 200,000 mistakes is some other file."""
 
@@ -105,6 +107,12 @@ class Config(Document):
         named = self.autoscaler.gateways
         return named.target if isinstance(named, GatewayService) else None
 
+    @property
+    def needs_cluster(self) -> bool:
+        """Something of it is in a cluster."""
+        scaled = any(backend.target.cluster is not None for backend in self.backends.values())
+        return scaled or self.gateway_service is not None or self.inference_services is not None
+
     def problem(self, backend: str, text: str) -> Problem:
         """A Problem with a Backend's target."""
         path = ("backends", backend, "target")
@@ -157,9 +165,12 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file, for editors."""
     # Its patterns are ECMA's, where `$` is the very end; our own say it in the way of Rust, which pydantic matches with.
     text = json.dumps(Document.model_json_schema()).replace(r'\\z"', '$"')
+    schema = json.loads(text)
+    needed = {"required": schema.pop("required"), "properties": _SOME}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **json.loads(text),
+        **schema,
+        "anyOf": [needed, {"required": ["inference_services"]}],
         "title": "Tidegate configuration",
     }
 
@@ -232,6 +243,8 @@ def _manifest(kind: object) -> str:
 
 def _validate(root: Node) -> tuple[Document | None, list[Fault]]:
     data, blanks = root.plain(), list(root.blanks())
+    if "inference_services" in data:
+        data = {"backends": {}, "routes": []} | data
     found = list(cross_faults(data))
     try:
         document = Document.model_validate(data)

@@ -10,11 +10,12 @@ later field, so that it speaks up even when other fields are wrong too.
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, ValidationInfo, field_validator
+from pydantic import Strict, ValidationInfo, field_validator
 
 from gateway.config.addresses import ListenAddress
 from gateway.config.clients import ForwardedConfig, LimitsConfig
 from gateway.config.ejection import EjectionConfig, HealthConfig
+from gateway.config.inference import InferenceServicesConfig
 from gateway.config.metrics import PrometheusConfig
 from gateway.config.picking import PickConfig
 from gateway.config.problems import KeyPath, fault, faults
@@ -168,16 +169,20 @@ class Document(Section):
     forwarded: ForwardedConfig = shared(ForwardedConfig())
     errors: ErrorsConfig = shared(ErrorsConfig())
     drain: Drain = shared(Drain())
+    inference_services: InferenceServicesConfig | None = None
+    """Run KServe's InferenceServices. When left out: nobody looks for any."""
     log_dir: Text = ".tidegate/logs"
     """Where local pods write their output, a file each. A relative path starts from this file's folder."""
-    backends: dict[Name, BackendConfig] = Field(json_schema_extra={"minProperties": 1})
-    routes: Annotated[tuple[RouteConfig, ...], _Lax] = Field(json_schema_extra={"minItems": 1})
+    backends: dict[Name, BackendConfig]
+    """At least one. With `inference_services` it may be left out."""
+    routes: Annotated[tuple[RouteConfig, ...], _Lax]
+    """At least one. With `inference_services` it may be left out."""
 
     @field_validator("backends", "routes", mode="before")
     @classmethod
-    def _not_empty(cls, value: object) -> object:
-        # Saved while Tidegate runs, it would remove all that serves: a slip, not a wish.
-        if value in ({}, []):
+    def _not_empty(cls, value: object, info: ValidationInfo) -> object:
+        # Saved while Tidegate runs, it would remove all that serves: a slip, not a wish. InferenceServices may be all there is.
+        if value in ({}, []) and info.data.get("inference_services", ...) is None:
             raise fault("must not be empty: there would be nothing left to serve")
         return value
 

@@ -181,5 +181,5 @@ InspectSize = Annotated[Size, between(2**10, 2**26, format_size)]
 TargetSize = Annotated[Size, between(2**7, 2**20, format_size)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 """A number of pods, requests or turns; the bound keeps a slip of the finger from asking for a billion of them."""
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z")]
-"""It names log files and labels metrics, so it is kept to what both take."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,126}\z")]
+"""It names log files and labels metrics, so it is kept to what both take: two names of Kubernetes' and a dot between them fit."""

@@ -112,6 +112,11 @@ class Cluster:
         """A merge patch (RFC 7386)."""
         return await self._request("PATCH", path, params=_within(timeout), body=body, timeout=timeout)
 
+    async def delete(self, path: str, *, uid: str, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Delete the object of that uid, and no other that has its name by now (409); what it owns goes after it."""
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        return await self._request("DELETE", path, params=_within(timeout), body=body, timeout=timeout)
+
     async def watch(
         self, path: str, params: Mapping[str, str], *, timeout: float
     ) -> AsyncGenerator[dict[str, Any], None]:

@@ -1,4 +1,4 @@
-"""A copy of all objects of one resource in one namespace, kept true by list and watch.
+"""A copy of all objects of one resource, in one namespace or in all, kept true by list and watch.
 
 Lists are paged, and pages are gone through in turns of the loop; what a list shows no more is gone. A watch goes on from the last version seen, bookmarks
 included; when that is too old (410), everything is listed anew, and the copy stays as it was until then. Each watch is asked to end after half a minute, and one
@@ -65,7 +65,11 @@ class ListWatch(Generic[T]):
         view: Callable[[Json], T],
         listener: Listener[T],
         chance: Callable[[], float] = random.random,
+        *,
+        selector: str = "",
+        key: Callable[[Json], str] = key_of,
     ) -> None:
+        """`selector`: of labels, which narrows what is listed; `key`: what `items` are called by, over several namespaces."""
         self.path = path
         self.items: dict[str, T] = {}
         self.synced = False
@@ -76,6 +80,8 @@ class ListWatch(Generic[T]):
         self._view = view
         self._listener = listener
         self._chance = chance
+        self._narrowed = {"labelSelector": selector} if selector else {}
+        self._key = key
         self._version = ""
         self._silent = 0
         """Watches since the last event."""
@@ -125,7 +131,7 @@ class ListWatch(Generic[T]):
 
     async def _list(self) -> None:
         found: set[str] = set()
-        params = {"limit": str(PAGE)}
+        params = {"limit": str(PAGE), **self._narrowed}
         while True:
             page = Page(await self._cluster.read(self.path, params))
             await self._learn_page(page, found)
@@ -144,7 +150,7 @@ class ListWatch(Generic[T]):
     async def _learn_page(self, page: Page, found: set[str]) -> None:
         try:
             for number, item in enumerate(page.items(), 1):
-                found.add(key_of(item))
+                found.add(self._key(item))
                 self._put(item)
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -160,6 +166,7 @@ class ListWatch(Generic[T]):
             "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(round(lasts)),
+            **self._narrowed,
         }
         began = asyncio.get_running_loop().time()
         self._silent += 1
@@ -186,7 +193,7 @@ class ListWatch(Generic[T]):
         if kind in ("ADDED", "MODIFIED"):
             self._put(item)
         elif kind == "DELETED":
-            self._drop(key_of(item))
+            self._drop(self._key(item))
         self._version = metadata(item).get("resourceVersion") or self._version
         self._well()
 
@@ -204,7 +211,7 @@ class ListWatch(Generic[T]):
     # -- the copy
 
     def _put(self, item: Json) -> None:
-        name = key_of(item)
+        name = self._key(item)
         try:
             now = self._view(item)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

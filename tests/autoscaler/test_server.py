@@ -243,7 +243,7 @@ async def test_on_its_own_it_follows_gateways_and_the_file(tmp_path: Path) -> No
             await eventually(lambda: "was not taken over" in log.read_text())
             async with session.get(f"{url}/metrics") as answer:
                 assert "\ntidegate_config_last_reload_successful 0\n" in await answer.text()
-            assert f"ERROR autoscaler.server: {path}:" in log.read_text()
+            assert f"ERROR gateway.following: {path}:" in log.read_text()
             await decided("iris", "rose")
 
             running.send_signal(signal.SIGTERM)

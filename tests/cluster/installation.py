@@ -36,17 +36,20 @@ COLLECTIONS = {
     "Role": "apis/rbac.authorization.k8s.io/v1",
     "RoleBinding": "apis/rbac.authorization.k8s.io/v1",
     "ClusterRole": "apis/rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding": "apis/rbac.authorization.k8s.io/v1",
 }
 
 
 class Installation:
     """One namespace with everything in it."""
 
-    def __init__(self, api: Api, kubeconfig: Object, relay: Relay, name: str) -> None:
+    def __init__(self, api: Api, kubeconfig: Path, relay: Relay, name: str) -> None:
         self.api = api
+        self.access = kubeconfig
+        """How others than our pods reach the cluster."""
         self.relay = relay
         self.namespace = name
-        self._kubeconfig = kubeconfig
+        self._kubeconfig = yaml.safe_load(kubeconfig.read_text())
         self._token = ""
         # Below the checkout, which every pod can read that runs this interpreter's packages.
         self._folder = ROOT / ".tidegate" / name
@@ -64,7 +67,7 @@ class Installation:
         name = f"tidegate-test-{random.randrange(16**6):06x}"  # noqa: S311
         host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         async with Relay.running(host, port) as relay:
-            found = cls(api, config, relay, name)
+            found = cls(api, kubeconfig, relay, name)
             try:
                 await found._begin()
                 yield found
@@ -74,7 +77,7 @@ class Installation:
     async def _begin(self) -> None:
         self._folder.mkdir(parents=True)
         await self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
-        for item in build(ROOT / "deploy/overlays/namespaced"):
+        for item in build(ROOT / "deploy/overlays/inference-services"):
             if item["kind"] in RIGHTS:
                 await self.apply(self._own(item))
         account = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/tidegate"
@@ -108,12 +111,12 @@ class Installation:
                 '"namespace": "models"', f'"namespace": "{self.namespace}"'
             )
         )
-        wide = f"tidegate-targets-{self.namespace}"
-        if moved["kind"] == "ClusterRole":
-            moved["metadata"]["name"] = wide
-            self._wide.append(f"/{COLLECTIONS['ClusterRole']}/clusterroles/{wide}")
+        kind = moved["kind"]
+        if kind.startswith("Cluster"):
+            name = moved["metadata"]["name"] = f"{moved['metadata']['name']}-{self.namespace}"
+            self._wide.append(f"/{COLLECTIONS[kind]}/{kind.lower()}s/{name}")
         if moved.get("roleRef", {}).get("kind") == "ClusterRole":
-            moved["roleRef"]["name"] = wide
+            moved["roleRef"]["name"] += f"-{self.namespace}"
         return moved
 
     def _through_relay(self) -> Object:

@@ -18,6 +18,8 @@ class Load:
     """The answers so far: by status, or by the error's name; and by the model's version."""
 
     url: str
+    host: str = ""
+    """That is asked for; "": the URL's own."""
     answers: Counter[str] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
@@ -31,7 +33,7 @@ class Load:
 
     async def ask(self, session: aiohttp.ClientSession) -> None:
         try:
-            async with session.post(self.url + PATH, json=BODY) as answer:
+            async with session.post(self.url + PATH, json=BODY, headers=headers_for(self.host)) as answer:
                 text = await answer.text()
                 self.answers[str(answer.status)] += 1
                 self.versions[answer.headers.get("x-model-version", "")] += 1
@@ -62,9 +64,13 @@ class Load:
         await asyncio.gather(*self._tasks)
 
 
+def headers_for(host: str) -> dict[str, str]:
+    return {"Host": host} if host else {}
+
+
 @contextlib.asynccontextmanager
-async def loaded(url: str, clients: int) -> AsyncIterator[Load]:
-    load = Load(url)
+async def loaded(url: str, clients: int, host: str = "") -> AsyncIterator[Load]:
+    load = Load(url, host)
     load.want(clients)
     try:
         yield load

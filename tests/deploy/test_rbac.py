@@ -44,6 +44,33 @@ RESOURCE_METRICS = ("list", "pods.metrics.k8s.io")
 """There, too, with the component `resource-metrics` and no other."""
 
 
+_ALL = ("list", "watch", "create", "update", "delete")
+SERVED = {
+    *(
+        (verb, f"inferenceservices{of}")
+        for verb in ("list", "watch")
+        for of in (".serving.kserve.io", ".serving.kubeflow.org")
+    ),
+    ("update", "inferenceservices.serving.kserve.io/status"),
+    ("update", "inferenceservices.serving.kubeflow.org/status"),
+    ("update", "inferenceservices.serving.kserve.io/finalizers"),
+    ("update", "inferenceservices.serving.kubeflow.org/finalizers"),
+    ("list", "servingruntimes.serving.kserve.io"),
+    ("watch", "servingruntimes.serving.kserve.io"),
+    *((verb, "deployments.apps") for verb in ("create", "update", "delete")),
+    *((verb, resource) for verb in _ALL for resource in ("services", "horizontalpodautoscalers.autoscaling")),
+}
+"""There, too, with the component `inference-services` and no other."""
+DOCUMENTS = {(verb, "configmaps", "tidegate", "*") for verb in _ALL}
+"""Of the same, in the installation's namespace."""
+RUNTIMES = {(verb, "clusterservingruntimes.serving.kserve.io", "*", "*") for verb in ("list", "watch")}
+"""Of the same, in none."""
+
+
+def with_inference_services(namespace: str) -> set[Grant]:
+    return {(verb, resource, namespace, "*") for verb, resource in SERVED} | DOCUMENTS | RUNTIMES
+
+
 def targets(namespace: str) -> set[Grant]:
     return {(verb, resource, namespace, "*") for verb, resource in TARGETS}
 
@@ -76,6 +103,8 @@ def test_an_overlay_grants_the_table_and_nothing_else(folder: Path) -> None:
     """Where models run: one namespace, or all for `cluster-wide`."""
     where = "*" if folder.name == "cluster-wide" else "models"
     more = {(*RESOURCE_METRICS, "models", "*")} if folder.name == "resource-metrics" else set()
+    if folder.name == "inference-services":
+        more = with_inference_services("models")
     assert grants(build(folder)) == OWN | targets(where) | more
 
 
@@ -116,4 +145,7 @@ def test_the_page_tells_the_same_table() -> None:
         for verb in verbs.split(",")
     }
     own = {(verb, resource, "tidegate") for verb, resource, _, _ in OWN}
-    assert told == own | {(verb, resource, "models") for verb, resource in {*TARGETS, RESOURCE_METRICS}}
+    own |= {(verb, resource, "tidegate") for verb, resource, *_ in DOCUMENTS}
+    own |= {(verb, resource, "none") for verb, resource, *_ in RUNTIMES}
+    there = {*TARGETS, RESOURCE_METRICS, *SERVED}
+    assert told == own | {(verb, resource, "models") for verb, resource in there}

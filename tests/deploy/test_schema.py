@@ -18,7 +18,7 @@ def test_there_is_what_an_installation_needs() -> None:
     kinds = {obj["kind"] for folder in KUSTOMIZATIONS for obj in build(folder)}
     assert {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule"} <= kinds
     names = {"default", "namespaced", "cluster-wide", "load-balancer", "tls", "service-monitor", "production"}
-    names.add("resource-metrics")
+    names |= {"resource-metrics", "inference-services"}
     assert {folder.name for folder in OVERLAYS} == names
     assert {"first-model", "canary", "statefulset", "hpa"} <= {folder.name for folder in EXAMPLES}
 

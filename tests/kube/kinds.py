@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.kube.errors import no_such_path
@@ -42,6 +42,8 @@ class Resource:
     """What a fieldSelector may name besides the metadata's."""
     more: tuple[str, ...] = ()
     """Subresources besides status and scale."""
+    schema: dict[str, Any] | None = field(default=None, compare=False, repr=False)
+    """Of a custom resource: what its definition says."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -215,6 +217,7 @@ def custom_resources(definition: dict[str, Any]) -> list[Resource]:
                 custom=True,
                 unconditional=False,
                 short=tuple(names.get("shortNames", ())),
+                schema=(version.get("schema") or {}).get("openAPIV3Schema"),
             )
         )
     return found

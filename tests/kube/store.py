@@ -17,6 +17,7 @@ from tests.kube import deletion, errors
 from tests.kube.history import Event, History, Record
 from tests.kube.kinds import Registry, custom_resources
 from tests.kube.selectors import LabelSelector
+from tests.kube.structural import shape
 from tests.kube.times import timestamp
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class Store:
         if resource.status and resource.group:
             obj.pop("status", None)
             obj |= {} if resource.custom else {"status": {}}
+        shape(resource, obj)
         for admit in self.admission:
             admit(self, resource, obj, None)
         if dry_run:
@@ -147,6 +149,7 @@ class Store:
         given = obj["metadata"]
         old = self.record(resource, given.get("namespace", "") if resource.namespaced else "", given["name"])
         new = self._prepared(resource, old, obj, subresource)
+        shape(resource, new)
         if subresource != "status":
             for admit in self.admission:
                 admit(self, resource, new, old)

@@ -84,7 +84,7 @@ def test_a_mistake_in_a_backend_is_named(refused: Refused, backend: str, problem
         ),
         (
             "name: a b\n    split: {a: 1}",
-            "2 routes[0].name: 'a b' is not a name: use up to 63 letters, digits, `.`, `_` and `-`, the first a letter or a digit",
+            "2 routes[0].name: 'a b' is not a name: use up to 127 letters, digits, `.`, `_` and `-`, the first a letter or a digit",
         ),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_bad_name_of_a_backend_is_named(refused: Refused) -> None:
     """A key is at fault, not its value."""
     text = "backends:\n  a b: {target: {urls: [http://h]}}\nroutes: [{name: r, split: {a b: 1}}]"
     [line] = refused(text)
-    assert line.startswith("x.yaml:2 backends.a b: 'a b' is not a name: use up to 63 letters")
+    assert line.startswith("x.yaml:2 backends.a b: 'a b' is not a name: use up to 127 letters")
 
 
 def test_a_path_to_probe_must_be_one(refused: Refused) -> None:

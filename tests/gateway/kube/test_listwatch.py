@@ -366,3 +366,26 @@ async def test_an_answer_that_is_no_list_loses_nothing(
     with pytest.raises(Unreachable, match="not a list"):
         await found._list()
     assert found.items == {"a": "1"}
+
+
+async def test_labels_narrow_what_is_copied_of_all_namespaces(
+    api: ApiServer, cluster: Cluster, told: Told
+) -> None:
+    """By list and by watch; names are then those that the key makes."""
+    labelled = secret("a", "1")
+    labelled["metadata"]["labels"] = {"team": "blue"}
+    await api.apply([labelled, secret("b", "1")])
+
+    def key(item: Json) -> str:
+        return "{namespace}/{name}".format(**item["metadata"])
+
+    found = ListWatch(cluster, "/api/v1/secrets", value, told, selector="team=blue", key=key)
+    task = asyncio.create_task(found.run())
+    await eventually(lambda: found.synced)
+    assert found.items == {"models/a": "1"}
+    other = secret("c", "2")
+    other["metadata"]["labels"] = {"team": "blue"}
+    await api.apply([secret("d", "2"), other])
+    await eventually(lambda: "models/c" in found.items)
+    assert set(found.items) == {"models/a", "models/c"}
+    task.cancel()

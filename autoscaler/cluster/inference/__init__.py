@@ -1,0 +1,4 @@
+"""InferenceServices of a cluster: looked at, computed by `autoscaler.inference`, written. Only the leader writes.
+
+`controller` is the way in.
+"""

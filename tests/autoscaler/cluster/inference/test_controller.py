@@ -1,0 +1,198 @@
+"""What is made of InferenceServices in a cluster, and what becomes of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autoscaler.cluster.inference import looking
+from autoscaler.cluster.inference.terms import Terms
+from autoscaler.inference.shapes import Settings
+from tests.autoscaler.cluster.inference.place import GROUP, Place, definitions, quiet, running, service
+from tests.eventually import eventually
+from tests.kube import errors
+from tests.kube.kinds import Resource
+
+OLDER_GROUP = "inferenceservices.serving.kubeflow.org"
+NAMESPACED = Settings(gateway_host="tidegate.tidegate.svc.cluster.local")
+
+
+@pytest.fixture
+async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    async with running(tmp_path, monkeypatch, Terms(NAMESPACED)) as made:
+        yield made
+
+
+async def test_one_is_made_ready(place: Place) -> None:
+    """A Deployment, Services, a document in our namespace, a status, Events; then nothing more is written."""
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    [deployment] = place.names("deployments", "default")
+    assert deployment.startswith("iris-predictor-")
+    assert place.names("services", "default") == ["iris", "iris-predictor"]
+    assert place.documents() == ["isvc.default.iris"]
+    document = yaml.safe_load(
+        place.get("configmaps", "isvc.default.iris", "tidegate")["data"]["tidegate.yaml"]
+    )
+    assert [b["target"]["deployment"] for b in document["backends"].values()] == [deployment]
+    await eventually(lambda: {"RevisionCreated", "InferenceServiceReady"} <= set(place.reasons()), within=5)
+    assert await quiet(place, 2.0) == 0
+
+
+async def test_the_older_spelling_is_served_as_well(place: Place) -> None:
+    """In its own group."""
+    await place.api.apply({**service(), "apiVersion": "serving.kubeflow.org/v1beta1"})
+    await eventually(lambda: place.is_ready(what=OLDER_GROUP), within=15)
+
+
+async def test_those_of_another_class_are_left_alone(place: Place) -> None:
+    """Unless all are wanted."""
+    await place.api.apply(service(ours=False))
+    await place.api.apply(service("rose"))
+    await eventually(lambda: place.is_ready("rose"), within=15)
+    assert place.status("iris") == {}
+    await place.controller.reconfigure(Terms(NAMESPACED, everything=True))
+    await eventually(place.is_ready, within=15)
+
+
+async def test_a_deleted_one_leaves_nothing(place: Place) -> None:
+    """What is in its namespace goes with its owner, the document by us."""
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    place.api.store.delete(GROUP, "default", "iris")
+    await eventually(lambda: not place.documents(), within=10)
+    assert place.names("deployments", "default") == place.names("services", "default") == []
+
+
+async def test_a_document_whose_service_went_while_nobody_led_is_deleted(place: Place) -> None:
+    """It is known by its label."""
+    left = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "isvc.default.gone",
+            "namespace": "tidegate",
+            "labels": {"tidegate.dev/document": "inference-service"},
+            "annotations": {"tidegate.dev/inference-service": "default/gone"},
+        },
+    }
+    await place.api.apply(left)
+    await eventually(lambda: not place.documents(), within=10)
+
+
+async def test_one_that_is_not_ours_any_more_loses_what_we_made(place: Place) -> None:
+    """Its own object stays as it is."""
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    place.api.store.change(GROUP, "default", "iris", lambda o: o["metadata"].pop("annotations") and None)
+    await eventually(lambda: not place.documents() and not place.names("deployments", "default"), within=10)
+    assert place.names(GROUP) == ["iris"]
+
+
+async def test_what_is_not_supported_is_told(place: Place) -> None:
+    """On the status and as an Event."""
+    obj = service()
+    obj["spec"]["transformer"] = {"containers": [{"name": "x", "image": "x"}]}
+    await place.api.apply(obj)
+    await eventually(lambda: bool(place.status()), within=15)
+    [ready] = [one for one in place.status()["conditions"] if one["type"] == "PredictorReady"]
+    assert ready["status"] == "False"
+    assert "transformer" in ready["message"]
+    await eventually(lambda: "InvalidPredictorSpec" in place.reasons(), within=5)
+    assert place.names("deployments", "default") == []
+
+
+async def test_why_pods_cannot_start_is_told(place: Place) -> None:
+    """As soon as it is known."""
+    await place.api.apply(service())
+    await eventually(lambda: bool(place.documents()), within=15)
+    [name] = place.names("deployments", "default")
+    place.api.store.change("deployments", "default", name, lambda o: o["spec"].update(replicas=0))
+    document = yaml.safe_load(
+        place.get("configmaps", "isvc.default.iris", "tidegate")["data"]["tidegate.yaml"]
+    )
+    [backend] = document["backends"]
+    await eventually(lambda: place.get("deployments", name)["status"].get("readyReplicas", 0) == 0, within=5)
+    place.stuck[backend] = "no such image"
+    place.controller.found(backend)
+    await eventually(lambda: "no such image" in str(place.status().get("conditions")), within=5)
+
+
+async def test_the_count_of_a_deployment_is_kept(place: Place) -> None:
+    """Whoever scales it, another revision of the objects does not take it back."""
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    [name] = place.names("deployments", "default")
+    place.api.store.change("deployments", "default", name, lambda o: o["spec"].update(replicas=3))
+    await place.api.apply({**service(), "metadata": {"name": "iris", "labels": {"team": "blue"}}})
+    await asyncio.sleep(1.0)
+    counts = [record.obj["spec"]["replicas"] for record in place.api.store.records("deployments", "default")]
+    assert 3 in counts
+
+
+async def test_definitions_may_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are looked for again."""
+    monkeypatch.setattr(looking, "MISSING_AGAIN", 0.2)
+    async with running(tmp_path, monkeypatch, defined=False) as place:
+        await asyncio.sleep(0.5)
+        await place.api.apply(definitions())
+        await place.api.apply(service())
+        await eventually(place.is_ready, within=15)
+
+
+async def test_what_another_has_made_is_not_taken_over(place: Place) -> None:
+    """It is told, and holds up no other."""
+    taken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "iris-predictor"}, "spec": {}}
+    await place.api.apply(taken)
+    await place.api.apply([service(), service("rose")])
+    await eventually(lambda: place.is_ready("rose"), within=15)
+    await eventually(lambda: "CannotApply" in place.reasons(), within=30)
+    assert place.get("services", "iris-predictor")["metadata"].get("ownerReferences") is None
+
+
+async def test_a_deployment_that_is_refused_is_told_in_the_status(place: Place) -> None:
+    """And once as an Event, however often it is tried."""
+
+    def refuse(_store: object, resource: Resource, obj: dict[str, Any], _old: object) -> None:
+        if resource.plural == "deployments":
+            raise errors.invalid(resource, obj["metadata"]["name"], "spec", "Forbidden: not today")
+
+    place.api.store.admission.append(refuse)
+    await place.api.apply(service())
+    await eventually(lambda: "not today" in str(place.status().get("conditions")), within=15)
+    await asyncio.sleep(1.5)
+    assert place.reasons().count("CannotApply") == 1
+    place.api.store.admission.remove(refuse)
+    await eventually(place.is_ready, within=30)
+
+
+async def test_of_two_with_one_name_the_older_is_served(place: Place) -> None:
+    """The other is told, and nothing of it is made."""
+    older = {**service(), "apiVersion": "serving.kubeflow.org/v1beta1"}
+    await place.api.apply(older)
+    await eventually(lambda: place.is_ready(what=OLDER_GROUP), within=15)
+    await asyncio.sleep(1.1)  # creation times have seconds
+    await place.api.apply(service())
+    await eventually(lambda: "NameTaken" in place.reasons(), within=10)
+    assert place.status() == {}
+    place.api.store.delete(OLDER_GROUP, "default", "iris")
+    await eventually(place.is_ready, within=20)
+
+
+async def test_five_hundred_are_made_in_time_and_then_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty seconds for the first sight of all of them; afterwards not one write."""
+    loop = asyncio.get_running_loop()
+    async with running(tmp_path, monkeypatch) as place:
+        await place.api.apply([service(f"iris-{number}") for number in range(500)])
+        began = loop.time()
+        await eventually(lambda: len(place.documents()) == 500, within=40)
+        took = loop.time() - began
+        await eventually(lambda: all(place.is_ready(f"iris-{n}") for n in range(500)), within=40)
+        assert took < 20
+        await asyncio.sleep(2.0)
+        assert await quiet(place, 4.0) == 0
