@@ -1,7 +1,8 @@
 """Asks a running autoscaler what it says of its Backends: for the command line.
 
 An autoscaler has its own admin side, or, inside of `tidegate up`, the gateway's; a gateway on its own has no decisions. So several
-addresses may be tried, and the first that knows something answers. What went wrong is told in words. `telling` reads the answer.
+addresses may be tried, and the first that knows something answers; of a Backend the first that has it, as two may run on one machine.
+What went wrong is told in words. `telling` reads the answer.
 """
 
 import os
@@ -20,17 +21,25 @@ class Unanswered(Exception):  # noqa: N818 (no error of ours)
 
 async def ask(urls: Sequence[str], backend: str | None = None) -> dict[str, Any]:
     """What the first admin side at `urls` that has decisions says, of one Backend or of all."""
-    said = []
+    said, unknown = [], None
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT)) as session:
         for url in urls:
             try:
                 return await _ask(session, url.rstrip("/"), backend)
             except _Elsewhere as reason:
                 said.append(f"{url} {reason}")
+            except _NoBackend as reason:
+                unknown = unknown or str(reason)
+    if unknown:
+        raise Unanswered(unknown)
     if len(said) > 1:
         said = [f"{', '.join(said[:-1])}, and {said[-1]}"]
     hint = "name the autoscaler's admin side with --admin, or the configuration that it runs with --config"
     raise Unanswered(f"{said[0]}; {hint}")
+
+
+class _NoBackend(Exception):  # noqa: N818 (no error: another autoscaler may know it)
+    """Whoever is at this address has no such Backend."""
 
 
 class _Elsewhere(Exception):  # noqa: N818 (no error: another address may know)
@@ -52,7 +61,7 @@ async def _ask(session: aiohttp.ClientSession, url: str, backend: str | None) ->
         raise _Elsewhere(f"does not answer ({_words(error)})") from None
     if status == 404 and "near" in body:
         near = f"; did you mean {' or '.join(body['near'])}?" if body["near"] else ""
-        raise Unanswered(f"{body['error']} at {url}{near}")
+        raise _NoBackend(f"{body['error']} at {url}{near}")
     if status != 200 or "backends" not in body:
         raise _Elsewhere(f"has no decisions (it answers {status}), as a gateway on its own")
     found: dict[str, Any] = body

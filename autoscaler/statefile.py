@@ -85,7 +85,9 @@ class StateFile:
             with path.open("rb") as file:
                 begin = file.read(len(BEGIN))
             if not BEGIN.startswith(begin):
-                raise ValueError("it holds something else, which is left as it is")
+                raise ValueError(
+                    "it holds something else, which is left as it is: remove it, or name another file"
+                )
         elif path.exists():
             raise ValueError("it is not a regular file")
         return path

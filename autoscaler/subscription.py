@@ -48,12 +48,17 @@ async def subscribe(
                 problem = "the gateway ended the stream"
                 left()
             except Exception as error:  # noqa: BLE001 (whatever a stream brings, the next try may be better)
-                problem = str(error) or type(error).__name__
+                problem = _words(error)
             if problem != reason:
                 logger.warning("stats of %s: %s; trying again", url, problem)
             reason = problem
             retry = min(_LAST_RETRY, max(_FIRST_RETRY, 2 * retry))
             await asyncio.sleep(retry * (0.5 + chance()))
+
+
+def _words(error: Exception) -> str:
+    """Of a connection that failed what the system said; aiohttp puts `ssl:default` before it, with http URLs as well."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 async def _beats(session: aiohttp.ClientSession, url: str) -> AsyncIterator[Beat]:

@@ -154,6 +154,8 @@ def parse_prometheus_url(value: object) -> str:
         raise fault("a URL may not hold a user or a password here")
     if "?" in value or "#" in value:
         raise fault(f"{show(value)} must be without `?` and `#`: `/api/v1/query` is added to it")
+    if url.path.rstrip("/").endswith("/api/v1/query"):
+        raise fault(f"{show(value)} must be without `/api/v1/query`, which is added to it")
     return value.rstrip("/")
 
 

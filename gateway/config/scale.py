@@ -20,7 +20,7 @@ from gateway.config.metrics import (
     ResolvedMetric,
     resolve,
 )
-from gateway.config.problems import KeyPath, fault, faults
+from gateway.config.problems import KeyPath, fault, faults, show
 from gateway.config.schedules import ResolvedSchedule, ScheduleConfig
 from gateway.config.section import Section
 from gateway.config.units import (
@@ -125,6 +125,10 @@ class ScaleConfig(Section):
     def _short_for_two(cls, value: object) -> object:
         if value in get_args(MetricType) and value not in get_args(CountedType):
             raise fault(f"is short for concurrency or rps only: write `metrics: [{{type: {value}, …}}]`")
+        if isinstance(value, str) and ":" in value:  # as model servers call theirs
+            raise fault(
+                f"is short for concurrency or rps only: write `metrics: [{{type: pod, metric: {show(value)}, …}}]`"
+            )
         return value
 
     @field_validator("metrics")

@@ -43,13 +43,21 @@ async def test_the_first_that_has_decisions_answers(url: str, gateway: str) -> N
 
 
 async def test_a_backend_that_is_not_there_is_told_with_names_near_it(url: str) -> None:
-    """No other address is asked: this one knows."""
+    """Of the first autoscaler, when no other one knows it either."""
     with pytest.raises(
         Unanswered, match=f'^there is no backend "irsi" at {url.rstrip("/")}; did you mean iris'
     ):
         await ask([url, NOBODY], "irsi")
     with pytest.raises(Unanswered, match=r'^there is no backend "zzz" at [^;]*$'):
         await ask([url], "zzz")
+
+
+async def test_a_backend_may_be_anothers(url: str) -> None:
+    """Another autoscaler may have the first address, as where two run on one machine."""
+    controller = Controller(Collector(), asyncio.get_running_loop().time)
+    controller.put("rose", ScalingSpec(), FixedScaler(1))
+    async with TestServer(make_app(controller, CollectorRegistry())) as other:
+        assert list((await ask([str(other.make_url("")), url], "lily"))["backends"]) == ["lily"]
 
 
 async def test_every_address_that_was_asked_is_told(gateway: str) -> None:
