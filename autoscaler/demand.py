@@ -15,6 +15,8 @@ from typing import Literal
 from autoscaler.spec import MetricSpec, ScalingSpec
 
 TOLERANCE = 0.1
+MOST_PODS = 1_000_000
+"""That anything asks for: as many as `max` can be. A value may be as large as a float, and what it asks for has to stay a number."""
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
@@ -54,9 +56,14 @@ def asked(metric: MetricSpec, value: float, ready: int) -> int:
     """Pods that one metric wants for this value."""
     times = value / metric.target
     if not metric.relative:
-        return max(0, math.ceil(times))
+        return whole(times)
     there = max(1, ready)
-    return there if _near(times) else max(0, math.ceil(there * times))
+    return there if _near(times) else whole(there * times)
+
+
+def whole(pods: float) -> int:
+    """Rounded up, and no more than there can be."""
+    return math.ceil(min(max(pods, 0.0), MOST_PODS))
 
 
 def _near(times: float) -> bool:

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoscaler.demand import Demand, Reading, asked, demands, others
+from autoscaler.demand import Demand, Reading, asked, demands, others, whole
 from autoscaler.hands import Change
 from autoscaler.schedules import Bounds
 from autoscaler.spec import MetricSpec, ScalingSpec
@@ -396,4 +396,4 @@ def _initial_goal(spec: ScalingSpec) -> int:
 
 
 def _most_at_once(spec: ScalingSpec, ready: int) -> int:
-    return math.ceil(spec.max_scale_up_rate * max(1, ready))
+    return whole(spec.max_scale_up_rate * max(1, ready))

@@ -219,7 +219,9 @@ class Series:
     def renew(self, metric: str) -> None:
         """Forget what there was."""
         if metric in self._samples:
-            self._samples = self._sampled({name: each for name, each in self._samples.items() if name != metric})
+            self._samples = self._sampled(
+                {name: each for name, each in self._samples.items() if name != metric}
+            )
 
     def _sampled(self, before: Mapping[str, Samples]) -> Mapping[str, Samples]:
         made: dict[str, Samples] = {}

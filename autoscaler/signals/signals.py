@@ -171,4 +171,6 @@ class Signals:
 
 def _what(asked: Asked) -> Asked:
     """What its values are of; another one's may be in another unit, and are not to be averaged with these."""
-    return replace(asked, interval=0.0, target=0.0) if isinstance(asked, Usage) else replace(asked, interval=0.0)
+    return (
+        replace(asked, interval=0.0, target=0.0) if isinstance(asked, Usage) else replace(asked, interval=0.0)
+    )
