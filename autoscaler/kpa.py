@@ -113,8 +113,8 @@ class Decision:
         """Why, in a sentence."""
         said = "".join(map(str, self.words))
         seen = self.observed
-        asked_by = (word for word in self.words if isinstance(word, Demand))
-        return said + "".join(others(demand, self.metrics, seen.readings, seen.ready) for demand in asked_by)
+        what = self.metrics, seen.readings, seen.ready, seen.replicas
+        return said + "".join(others(word, *what) for word in self.words if isinstance(word, Demand))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Count:
 
 def decide(spec: ScalingSpec, state: State, observed: Observed, now: float) -> tuple[State, Decision]:
     """One decision, at a regular tick or at once for a nudge; a nudge's counts are in `observed`, never in a window."""
-    wants = demands(spec, observed.readings, observed.ready, quiet=observed.quiet)
+    wants = demands(spec, observed.readings, observed.ready, observed.replicas, quiet=observed.quiet)
     state = _notice(spec, state, observed, wants, now)
     wanted: int | None = None
     if wants is None:

@@ -62,6 +62,14 @@ def test_a_level_is_kept_by_what_is_ready() -> None:
     )
 
 
+def test_a_level_at_its_target_keeps_pods_that_are_not_ready_for_once() -> None:
+    """Three of five fail a readiness probe: that is no reason to take them away, nor for panic."""
+    spec = ScalingSpec(metrics=(WAIT,))
+    seen = Observed((both(0.5),), ready=2, replicas=5)
+    decision = decide(spec, replace(State.initial(spec, 0, EPOCH), blind_at=0.0), seen, EPOCH)[1]
+    assert (decision.desired, decision.panic) == (5, False)
+
+
 def test_any_metric_may_bring_panic() -> None:
     """And the reason of a panic names what the panic window saw."""
     decision = decided((CONCURRENCY, RPS), (both(0.7), Reading(140, 700)), ready=1)
