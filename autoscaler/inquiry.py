@@ -51,21 +51,28 @@ async def _ask(session: aiohttp.ClientSession, url: str, backend: str | None) ->
     try:
         async with session.get(f"{url}/v1/decisions", params=params) as answer:
             known = answer.content_type == "application/json"
-            body = await answer.json() if known else {}
+            said = await answer.json() if known else {}
             status = answer.status
     except aiohttp.InvalidURL:
         raise Unanswered(f"{url} is no address: write it as http://127.0.0.1:8082") from None
     except TimeoutError:
         raise _Elsewhere(f"has not answered within {TIMEOUT:g} s") from None
-    except (OSError, aiohttp.ClientError, ValueError) as error:
+    except (OSError, aiohttp.ClientError, ValueError, RecursionError) as error:
         raise _Elsewhere(f"does not answer ({_words(error)})") from None
-    if status == 404 and "near" in body:
-        near = f"; did you mean {' or '.join(body['near'])}?" if body["near"] else ""
-        raise _NoBackend(f"{body['error']} at {url}{near}")
-    if status != 200 or "backends" not in body:
+    body: dict[str, Any] = said if isinstance(said, dict) else {}
+    if status == 404 and isinstance(body.get("near"), list):
+        near = f"; did you mean {' or '.join(map(str, body['near']))}?" if body["near"] else ""
+        raise _NoBackend(f"{body.get('error')} at {url}{near}")
+    if status != 200 or not _tells(body.get("backends"), backend):
         raise _Elsewhere(f"has no decisions (it answers {status}), as a gateway on its own")
-    found: dict[str, Any] = body
-    return found
+    return body
+
+
+def _tells(backends: object, backend: str | None) -> bool:
+    """Whether that is what an autoscaler says; anything may listen at an address."""
+    if not isinstance(backends, dict) or not all(isinstance(told, dict) for told in backends.values()):
+        return False
+    return backend is None or backend in backends
 
 
 def _words(error: Exception) -> str:

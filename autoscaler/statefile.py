@@ -34,7 +34,7 @@ class StateFile:
             return Snapshot.decode(await asyncio.to_thread(self._read), now)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # the last: a link that leads to itself
             logger.warning("the state in %s cannot be used, beginning anew: %s", self.path, _words(error))
             return None
 

@@ -68,7 +68,12 @@ def _number(text: str) -> float:
 
 
 def _labels(text: str) -> dict[str, str]:
-    return {name: _ESCAPED.sub(_unescaped, value) for name, value in _LABEL.findall(text)}
+    """Up to the first that is none: a search for others behind it would look at garbage once from each of its characters on."""
+    found, at = {}, 0
+    while label := _LABEL.match(text, at):
+        found[label[1]] = _ESCAPED.sub(_unescaped, label[2])
+        at = label.end()
+    return found
 
 
 def _unescaped(found: re.Match[str]) -> str:

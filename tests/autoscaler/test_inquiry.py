@@ -83,3 +83,28 @@ async def test_one_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         host, port = silent.getsockname()
         with pytest.raises(Unanswered, match=f"http://{host}:{port} has not answered within 0.05 s"):
             await ask([f"http://{host}:{port}"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "3",
+        "null",
+        '{"backends": [1]}',
+        '{"backends": null}',
+        '{"backends": {"iris": null}}',
+        '{"backends": {}}',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
+)
+async def test_what_no_autoscaler_would_say_is_no_answer(said: str) -> None:
+    """Anything may listen at an address."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=said, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v1/decisions", answer)
+    async with TestServer(app) as server:
+        with pytest.raises(Unanswered, match=r"has no decisions|does not answer"):
+            await ask([str(server.make_url(""))], "iris")

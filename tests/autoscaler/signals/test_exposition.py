@@ -141,6 +141,13 @@ def test_no_page_whatsoever_fails(page: bytes, name: str) -> None:
         )
 
 
+@pytest.mark.parametrize("garbage", [b",", b" ", b"a"])
+def test_a_long_line_of_garbage_takes_no_longer_than_another(garbage: bytes) -> None:
+    """All of a page that may be 4 MB; were each character a place to begin from, it would take a day."""
+    page = b"up{" + garbage * 2**20 + b'} 1\nup{a="b"} 2\n'
+    assert read(page, "up", {"a": "b"}) == {'a="b"': 2.0}
+
+
 def test_a_histogram_is_read_by_the_names_of_its_samples() -> None:
     """`_count`, `_sum`, `_bucket`, `_total` are names of their own."""
     registry = CollectorRegistry()
