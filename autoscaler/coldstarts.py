@@ -25,6 +25,11 @@ MOST_OPEN = 200
 _SAME_WAKING = 5.0
 """Seconds without a decision to wake after which the next one belongs to another start; decisions come every two."""
 
+_ON_THE_WAY = 1.0
+"""Seconds that a beat may take: gateways tell how long ago a start was asked for, so that it seems to be later than it was, if only by
+milliseconds, and the decision to come before it.
+"""
+
 
 @dataclass(slots=True)
 class ColdStart:
@@ -93,7 +98,7 @@ class ColdStarts:
         if last is not None and start.asked <= last.first_byte:
             return
         waking = self._waking.pop(backend, None)
-        if waking is not None and waking.last >= start.asked:
+        if waking is not None and waking.last >= start.asked - _ON_THE_WAY:
             start.decided = waking.since
         self._open[backend, start.pod] = start
         self._last[backend] = start

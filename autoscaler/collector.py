@@ -182,6 +182,11 @@ class Collector:
         if backend in self._series:
             self._series[backend].failed(metric, reason, now)
 
+    def renew(self, backend: str, metric: str) -> None:
+        """What was sampled of it so far was of something else, maybe in another unit."""
+        if backend in self._series:
+            self._series[backend].renew(metric)
+
     # -- buckets
 
     def _put(self, values: dict[str, Measured], buckets: range) -> None:

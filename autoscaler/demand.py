@@ -15,6 +15,8 @@ from typing import Literal
 from autoscaler.spec import MetricSpec, ScalingSpec
 
 TOLERANCE = 0.1
+MOST_PODS = 1_000_000
+"""That anything asks for: as many as `max` can be. A value may be as large as a float, and what it asks for has to stay a number."""
 _SIZES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
@@ -50,31 +52,44 @@ class Demand:
         return f"{metric.name} of {value} {over} wants {self.pods} at target {target}{near}"
 
 
-def asked(metric: MetricSpec, value: float, ready: int) -> int:
-    """Pods that one metric wants for this value."""
+def asked(metric: MetricSpec, value: float, ready: int, replicas: int = 0) -> int:
+    """Pods that one metric wants for this value.
+
+    `replicas`: the count that is set. A level over a minute is not the work of the pods that happen to be ready now: were two of five ready, and the
+    level as it should be, three would be taken away. So what is set is what it would keep or lessen, and what is ready what it would multiply.
+    """
     times = value / metric.target
     if not metric.relative:
-        return max(0, math.ceil(times))
+        return whole(times)
     there = max(1, ready)
-    return there if _near(times) else max(0, math.ceil(there * times))
+    kept = max(there, replicas)
+    if _near(times):
+        return kept
+    return whole(kept * times) if times < 1 else max(kept, whole(there * times))
+
+
+def whole(pods: float) -> int:
+    """Rounded up, and no more than there can be."""
+    return math.ceil(min(max(pods, 0.0), MOST_PODS))
 
 
 def _near(times: float) -> bool:
     return abs(times - 1) <= TOLERANCE
 
 
-def most_for(metric: MetricSpec, pods: int, ready: int) -> float:
+def most_for(metric: MetricSpec, pods: int, ready: int, replicas: int = 0) -> float:
     """The value up to which the metric wants no more than so many pods: `asked` the other way round."""
     if not metric.relative:
         return pods * metric.target
-    times, least, most = pods / max(1, ready), 1 - TOLERANCE, 1 + TOLERANCE
-    if least <= times < most:  # within the tolerance it wants what is there, which is `pods` or too many
-        times = most if pods >= max(1, ready) else least
-    return times * metric.target
+    there = max(1, ready)
+    kept = max(there, replicas)
+    if pods < kept:
+        return min(pods / kept, 1 - TOLERANCE) * metric.target
+    return max(pods / there, 1 + TOLERANCE) * metric.target  # within the tolerance it wants what is set
 
 
 def demands(
-    spec: ScalingSpec, readings: Sequence[Reading], ready: int, *, quiet: bool = False
+    spec: ScalingSpec, readings: Sequence[Reading], ready: int, replicas: int = 0, *, quiet: bool = False
 ) -> tuple[Demand, Demand] | None:
     """The demands that count over the stable and over the panic window: of equal ones the first; None when no metric has data.
 
@@ -86,10 +101,10 @@ def demands(
         stable, panic = reading.stable, reading.panic
         if stable is None or panic is None:
             continue
-        pods = asked(metric, stable, ready)
+        pods = asked(metric, stable, ready, replicas)
         if calm is None or pods > calm.pods:
             calm = Demand(pods, metric, stable, "stable", spec.stable_window)
-        pods = asked(metric, panic, ready)
+        pods = asked(metric, panic, ready)  # pods that are to come are no reason for panic
         if surge is None or pods > surge.pods:
             surge = Demand(pods, metric, panic, "panic", spec.panic_window)
     if calm is None or surge is None:
@@ -106,13 +121,20 @@ def _asks(metric: MetricSpec, reading: Reading) -> bool:
     return any(value is not None and asked(metric, value, 1) for value in (reading.stable, reading.panic))
 
 
-def others(deciding: Demand, metrics: Sequence[MetricSpec], readings: Sequence[Reading], ready: int) -> str:
+def others(
+    deciding: Demand,
+    metrics: Sequence[MetricSpec],
+    readings: Sequence[Reading],
+    ready: int,
+    replicas: int = 0,
+) -> str:
     """`; rps wants 2; cpu wants 1`: what the other metrics ask for over the same window."""
     found = []
     for metric, reading in zip(metrics, readings, strict=True):
-        value = reading.stable if deciding.window == "stable" else reading.panic
+        stable = deciding.window == "stable"
+        value = reading.stable if stable else reading.panic
         if metric is not deciding.metric and value is not None:
-            found.append(f"; {metric.name} wants {asked(metric, value, ready)}")
+            found.append(f"; {metric.name} wants {asked(metric, value, ready, replicas if stable else 0)}")
     return "".join(found)
 
 

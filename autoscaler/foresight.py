@@ -103,7 +103,7 @@ def _more(moment: _Moment) -> Iterator[Limit]:
             continue  # any request at all is said of waking, and pods that are not there say nothing
         # More than nothing may be enough, where activation_scale is more than there is.
         for pods in (moment.desired, 0):
-            value = most_for(metric, pods, moment.observed.ready)
+            value = most_for(metric, pods, moment.observed.ready, moment.observed.replicas)
             near = CLOSE * (value or metric.target)
             above, below = (
                 moment.reading({index: value + near}),
@@ -116,13 +116,14 @@ def _more(moment: _Moment) -> Iterator[Limit]:
 
 def _less(moment: _Moment) -> tuple[tuple[Limit, ...], Fall | None]:
     """Only those metrics count that want all the pods there are; each by itself must be able to keep them."""
-    pods, ready = moment.desired - 1, moment.observed.ready
+    pods = moment.desired - 1
+    there = moment.observed.ready, moment.observed.replicas
     if not pods:
         return (), None
     found = {
-        index: Limit(metric, most_for(metric, pods, ready))
+        index: Limit(metric, most_for(metric, pods, *there))
         for index, metric, reading in moment.known()
-        if max(asked(metric, value or 0.0, ready) for value in (reading.stable, reading.panic)) > pods
+        if max(asked(metric, value or 0.0, *there) for value in (reading.stable, reading.panic)) > pods
     }
     low = {index: limit.value * (1 - CLOSE) for index, limit in found.items()}
     fall = _fall(moment, moment.reading(low), moment.now) if found else None

@@ -1,7 +1,8 @@
 """Asks a running autoscaler what it says of its Backends: for the command line.
 
 An autoscaler has its own admin side, or, inside of `tidegate up`, the gateway's; a gateway on its own has no decisions. So several
-addresses may be tried, and the first that knows something answers. What went wrong is told in words. `telling` reads the answer.
+addresses may be tried, and the first that knows something answers; of a Backend the first that has it, as two may run on one machine.
+What went wrong is told in words. `telling` reads the answer.
 """
 
 import os
@@ -20,17 +21,25 @@ class Unanswered(Exception):  # noqa: N818 (no error of ours)
 
 async def ask(urls: Sequence[str], backend: str | None = None) -> dict[str, Any]:
     """What the first admin side at `urls` that has decisions says, of one Backend or of all."""
-    said = []
+    said, unknown = [], None
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT)) as session:
         for url in urls:
             try:
                 return await _ask(session, url.rstrip("/"), backend)
             except _Elsewhere as reason:
                 said.append(f"{url} {reason}")
+            except _NoBackend as reason:
+                unknown = unknown or str(reason)
+    if unknown:
+        raise Unanswered(unknown)
     if len(said) > 1:
         said = [f"{', '.join(said[:-1])}, and {said[-1]}"]
     hint = "name the autoscaler's admin side with --admin, or the configuration that it runs with --config"
     raise Unanswered(f"{said[0]}; {hint}")
+
+
+class _NoBackend(Exception):  # noqa: N818 (no error: another autoscaler may know it)
+    """Whoever is at this address has no such Backend."""
 
 
 class _Elsewhere(Exception):  # noqa: N818 (no error: another address may know)
@@ -42,21 +51,28 @@ async def _ask(session: aiohttp.ClientSession, url: str, backend: str | None) ->
     try:
         async with session.get(f"{url}/v1/decisions", params=params) as answer:
             known = answer.content_type == "application/json"
-            body = await answer.json() if known else {}
+            said = await answer.json() if known else {}
             status = answer.status
     except aiohttp.InvalidURL:
         raise Unanswered(f"{url} is no address: write it as http://127.0.0.1:8082") from None
     except TimeoutError:
         raise _Elsewhere(f"has not answered within {TIMEOUT:g} s") from None
-    except (OSError, aiohttp.ClientError, ValueError) as error:
+    except (OSError, aiohttp.ClientError, ValueError, RecursionError) as error:
         raise _Elsewhere(f"does not answer ({_words(error)})") from None
-    if status == 404 and "near" in body:
-        near = f"; did you mean {' or '.join(body['near'])}?" if body["near"] else ""
-        raise Unanswered(f"{body['error']} at {url}{near}")
-    if status != 200 or "backends" not in body:
+    body: dict[str, Any] = said if isinstance(said, dict) else {}
+    if status == 404 and isinstance(body.get("near"), list):
+        near = f"; did you mean {' or '.join(map(str, body['near']))}?" if body["near"] else ""
+        raise _NoBackend(f"{body.get('error')} at {url}{near}")
+    if status != 200 or not _tells(body.get("backends"), backend):
         raise _Elsewhere(f"has no decisions (it answers {status}), as a gateway on its own")
-    found: dict[str, Any] = body
-    return found
+    return body
+
+
+def _tells(backends: object, backend: str | None) -> bool:
+    """Whether that is what an autoscaler says; anything may listen at an address."""
+    if not isinstance(backends, dict) or not all(isinstance(told, dict) for told in backends.values()):
+        return False
+    return backend is None or backend in backends
 
 
 def _words(error: Exception) -> str:

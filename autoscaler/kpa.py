@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoscaler.demand import Demand, Reading, asked, demands, others
+from autoscaler.demand import Demand, Reading, asked, demands, others, whole
 from autoscaler.hands import Change
 from autoscaler.schedules import Bounds
 from autoscaler.spec import MetricSpec, ScalingSpec
@@ -113,8 +113,8 @@ class Decision:
         """Why, in a sentence."""
         said = "".join(map(str, self.words))
         seen = self.observed
-        asked_by = (word for word in self.words if isinstance(word, Demand))
-        return said + "".join(others(demand, self.metrics, seen.readings, seen.ready) for demand in asked_by)
+        what = self.metrics, seen.readings, seen.ready, seen.replicas
+        return said + "".join(others(word, *what) for word in self.words if isinstance(word, Demand))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Count:
 
 def decide(spec: ScalingSpec, state: State, observed: Observed, now: float) -> tuple[State, Decision]:
     """One decision, at a regular tick or at once for a nudge; a nudge's counts are in `observed`, never in a window."""
-    wants = demands(spec, observed.readings, observed.ready, quiet=observed.quiet)
+    wants = demands(spec, observed.readings, observed.ready, observed.replicas, quiet=observed.quiet)
     state = _notice(spec, state, observed, wants, now)
     wanted: int | None = None
     if wants is None:
@@ -396,4 +396,4 @@ def _initial_goal(spec: ScalingSpec) -> int:
 
 
 def _most_at_once(spec: ScalingSpec, ready: int) -> int:
-    return math.ceil(spec.max_scale_up_rate * max(1, ready))
+    return whole(spec.max_scale_up_rate * max(1, ready))

@@ -216,6 +216,13 @@ class Series:
         if samples is not None:
             samples.failed(reason, now)
 
+    def renew(self, metric: str) -> None:
+        """Forget what there was."""
+        if metric in self._samples:
+            self._samples = self._sampled(
+                {name: each for name, each in self._samples.items() if name != metric}
+            )
+
     def _sampled(self, before: Mapping[str, Samples]) -> Mapping[str, Samples]:
         made: dict[str, Samples] = {}
         for metric in self.spec.metrics:

@@ -34,7 +34,7 @@ class StateFile:
             return Snapshot.decode(await asyncio.to_thread(self._read), now)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # the last: a link that leads to itself
             logger.warning("the state in %s cannot be used, beginning anew: %s", self.path, _words(error))
             return None
 
@@ -85,7 +85,9 @@ class StateFile:
             with path.open("rb") as file:
                 begin = file.read(len(BEGIN))
             if not BEGIN.startswith(begin):
-                raise ValueError("it holds something else, which is left as it is")
+                raise ValueError(
+                    "it holds something else, which is left as it is: remove it, or name another file"
+                )
         elif path.exists():
             raise ValueError("it is not a regular file")
         return path

@@ -9,6 +9,8 @@ from typing import Any
 Told = dict[str, Any]
 """Of one Backend."""
 _WIDEST_NAME = 40
+_OF_CHANGE = {"age_seconds", "desired", "rule", "reason"}
+_OF_START = {"age_seconds", "seconds", "pod", "phases"}
 
 
 def overview(backends: dict[str, Told]) -> list[str]:
@@ -24,8 +26,8 @@ def whole(name: str, told: Told, last: float) -> list[str]:
         f"  why:           {_line(told.get('why', 'this autoscaler does not say'))}",
         f"  would change:  {_line(told.get('would_change', 'this autoscaler does not say'))}",
         "",
-        *_history(told.get("history", []), last),
-        *_cold_start(told.get("cold_start")),
+        *_history([change for change in told.get("history") or () if _has(change, _OF_CHANGE)], last),
+        *(_cold_start(told["cold_start"]) if _has(told.get("cold_start"), _OF_START) else ()),
     ]
 
 
@@ -53,9 +55,11 @@ def _step(change: dict[str, Any]) -> str:
     return str(after) if before in {after, None} else f"{before} → {after}"
 
 
-def _cold_start(start: dict[str, Any] | None) -> Iterator[str]:
-    if start is None:
-        return
+def _has(part: object, keys: set[str]) -> bool:
+    return isinstance(part, dict) and part.keys() >= keys
+
+
+def _cold_start(start: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"  last cold start, {age(start['age_seconds'])} ago: {start['seconds']:.3f} s, pod {start['pod']}"
     phases = start["phases"].items()
@@ -69,6 +73,6 @@ def age(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def _line(text: str) -> str:
+def _line(text: object) -> str:
     """On one line, without what would move a terminal's cursor: reasons quote what pods and the cluster say."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    return "".join(char if char.isprintable() else " " for char in str(text))

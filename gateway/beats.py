@@ -15,6 +15,7 @@ MOST_WAITERS = 1000
 """Of one Backend, whose waiting time a beat looks at: those in front, which have waited longest. They take 0.2 ms."""
 
 Reading = tuple[float, float, int, int, int, float]
+_NEW: Reading = (0.0, 0.0, 0, 0, 0, 0.0)
 Counts = dict[str, list[int]]
 """By latency: how many there were within each of LATENCY_BOUNDS, since the Backend was made."""
 
@@ -75,7 +76,10 @@ class BeatMaker:
 
     def _stat(self, backend: Backend, now: float) -> Stat | None:
         new = _read(backend, now)
-        old = self._before.get(backend.name, (0.0, 0.0, 0, 0, 0, 0.0))
+        old = self._before.get(backend.name, _NEW)
+        if new[2] < old[2] or new[3] < old[3]:  # taken out and in again within a second, it counts from zero
+            old = _NEW
+            self._counts_before.pop(backend.name, None)
         self._readings[backend.name] = new
         started = backend.activator.told(now)
         if new == old and not backend.in_flight and not backend.breaker.queued and not started:
@@ -83,7 +87,10 @@ class BeatMaker:
                 self._counts[backend.name] = self._counts_before[backend.name]
             return None
         latencies = self._latencies(backend, now) if backend.stats.tells else {}
-        in_flight, queued, begun, ended, waits, wait_seconds = (b - a for a, b in zip(old, new, strict=True))
+        # No reader takes less than nothing, if only by a rounding.
+        in_flight, queued, begun, ended, waits, wait_seconds = (
+            max(0, b - a) for a, b in zip(old, new, strict=True)
+        )
         return Stat(
             in_flight,
             queued,

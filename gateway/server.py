@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import os
+import secrets
 import socket
 import sys
 import time
@@ -78,6 +79,13 @@ def load_for(role: Role, path: Path, overrides: Overrides | None = None) -> Conf
     return config
 
 
+def _name() -> str:
+    """No other gateway's: in containers all may be process 1 of a host of the same name, and of two that an autoscaler takes for one it would
+    remove a pod as idle that the other one uses.
+    """
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
 class Server:
     """A gateway, from its first configuration to its last answer."""
 
@@ -92,7 +100,7 @@ class Server:
         """By Backend; whoever runs its pods publishes here."""
         self.hub = StatsHub()
         self.status = Status(
-            gateway=f"{os.environ.get('POD_NAME') or socket.gethostname()}-{os.getpid()}",
+            gateway=_name(),
             version=version("tidegate"),
             started=loop.time(),
             config=str(config.path),

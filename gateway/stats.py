@@ -23,6 +23,10 @@ LATENCY_BOUNDS = (
 """Upper bounds in seconds: model answers span a millisecond to minutes."""
 
 
+MOST = 1e9
+"""Of anything in one beat. No gateway has more, and what claims it would take the digits from every average that it is in."""
+
+
 class Integral:
     """A count and its integral over time: three in flight for two seconds are six request-seconds."""
 
@@ -193,14 +197,16 @@ class Beat:
     def decode(cls, line: bytes | str) -> "Beat":
         """Read one line. Unknown fields are left out, so that a newer gateway can be read.
 
-        Raises ValueError when the line is not a beat.
+        Raises ValueError when the line is not a beat, or tells of what cannot be, as less than nothing: it would be in averages for a window's length.
         """
         try:
             raw = json.loads(line)
             stats = {name: _stat(stat) for name, stat in raw.pop("stats").items()}
-            return _known(cls, raw | {"stats": stats})
-        except (AttributeError, KeyError, TypeError) as error:
+            beat = _known(cls, raw | {"stats": stats})
+            _check(beat)
+        except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"not a beat: {error!r}") from error
+        return beat
 
 
 _STAT_FIELDS = tuple(item.name for item in fields(Stat))
@@ -236,6 +242,48 @@ def _stat(raw: Mapping[str, Any]) -> Stat:
         uid: (asked, ready, answered) for uid, (asked, ready, answered) in raw.get("started", {}).items()
     }
     return _known(Stat, {**raw, **counts, "started": started})
+
+
+def _check(beat: Beat) -> None:
+    """Raises ValueError or TypeError."""
+    if not isinstance(beat.gateway, str) or not isinstance(beat.seq, int):
+        raise TypeError("it has no name or no number")
+    _check_numbers(beat.seq, beat.duration, beat.age)
+    for pods in beat.draining.values():
+        _check_numbers(*pods.values())
+    for name, stat in beat.stats.items():
+        try:
+            _check_stat(stat)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a beat: of {name}, {error}") from error
+
+
+def _check_stat(stat: Stat) -> None:
+    _check_numbers(
+        stat.in_flight_seconds,
+        stat.queued_seconds,
+        stat.begun,
+        stat.ended,
+        stat.waits,
+        stat.wait_seconds,
+        stat.in_flight,
+        stat.queued,
+        *stat.endpoints.values(),
+    )
+    for counts in (stat.wait_counts, stat.duration_counts):
+        if counts:
+            _check_numbers(*counts.values())
+            if not all(isinstance(count, int) for count in counts.values()):
+                raise TypeError("counts must be whole")
+    for ages in stat.started.values():
+        _check_numbers(*map(abs, ages))  # moments before now, if only by a rounding
+
+
+def _check_numbers(*numbers: float) -> None:
+    if numbers and not (
+        0 <= min(numbers) and max(numbers) <= MOST and sum(numbers) >= 0
+    ):  # no sum with NaN is
+        raise ValueError(f"not a beat: must be between 0 and {MOST:g}: {numbers}")
 
 
 def _known(cls: type[T], raw: Mapping[str, Any]) -> T:

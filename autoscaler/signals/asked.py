@@ -39,6 +39,9 @@ class Sink(Protocol):
 
     def failed(self, backend: str, metric: str, reason: str, now: float) -> None: ...
 
+    def renew(self, backend: str, metric: str) -> None:
+        """What was told of it so far was of something else."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodAt:

@@ -13,6 +13,8 @@ Series = dict[str, float]
 """Values by the text of a series' labels: what tells it from others of its metric on one server's pages."""
 
 _BLANKS = b" \t"
+_ENDS = ("_total", "_count")
+"""Of the samples of a counter, and of a histogram or summary."""
 _SAMPLE = re.compile(r'[ \t]*(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\}|(?=[ \t]))[ \t]*([^ \t]+)')
 _LABEL = re.compile(r'[ \t,]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -23,15 +25,28 @@ _NUMBER = re.compile(
 
 def read(page: bytes, metric: str, labels: Mapping[str, str]) -> Series:
     """The series of `metric` that have all of `labels`; empty when there is none."""
-    found: Series = {}
+    return {series: value for series, value in _samples(page, metric, labels) if math.isfinite(value)}
+
+
+def missing(page: bytes, metric: str, labels: Mapping[str, str]) -> str:
+    """What the page lacks when `read` finds nothing, for people: the metric, or a number in it.
+
+    With the name that a counter's or a histogram's samples have, when that is there.
+    """
+    text = metric
+    if labels:
+        text += "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+    if any(_samples(page, metric, labels)):
+        return f"number in {text}"
+    longer = (metric + end for end in _ENDS if any(_samples(page, metric + end, labels)))
+    return ", but ".join([text, *longer])
+
+
+def _samples(page: bytes, metric: str, labels: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     for line in _lines(page, metric.encode()):
         sample = _SAMPLE.match(line)
-        if sample is None:
-            continue
-        series, value = sample[1] or "", _number(sample[2])
-        if math.isfinite(value) and (not labels or labels.items() <= _labels(series).items()):
-            found[series] = value
-    return found
+        if sample is not None and (not labels or labels.items() <= _labels(sample[1] or "").items()):
+            yield sample[1] or "", _number(sample[2])
 
 
 def _lines(page: bytes, name: bytes) -> Iterator[str]:
@@ -53,7 +68,12 @@ def _number(text: str) -> float:
 
 
 def _labels(text: str) -> dict[str, str]:
-    return {name: _ESCAPED.sub(_unescaped, value) for name, value in _LABEL.findall(text)}
+    """Up to the first that is none: a search for others behind it would look at garbage once from each of its characters on."""
+    found, at = {}, 0
+    while label := _LABEL.match(text, at):
+        found[label[1]] = _ESCAPED.sub(_unescaped, label[2])
+        at = label.end()
+    return found
 
 
 def _unescaped(found: re.Match[str]) -> str:

@@ -2,7 +2,8 @@
 
 A core. A pod's value is the sum of its series; of a counter, what they grew by per second since the round before. `max` is the largest over
 pods; `sum` and `average` add pods up, since the target is per pod, and differ in what a silent pod means: a sum cannot be told
-without it, an average takes it to be as the others, as long as half have answered. Neighbours: `exposition` reads the series.
+without it; else, as long as half have answered, it is taken to be as it last was, or as the others where that is more: those that are too busy to answer
+must not look like less load. Neighbours: `exposition` reads the series.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +31,14 @@ class Rounds:
         self.asked = asked
         self._before: dict[str, Answer] = {}
         """By pod: what a counter's next answer is compared with."""
+        self._away: dict[str, Series] = {}
+        """By pod: series that were in the answer before that one, and not in it."""
+        self._last: dict[str, float] = {}
+        """By pod: its last value."""
 
     def value(self, pods: Sequence[str], answers: Mapping[str, Answer | str]) -> float:
         """The metric's value over `pods` (uids), of their answers or the reasons why there is none. Raises NoValueError."""
-        if self.asked.rate:
-            self._before = {uid: self._before[uid] for uid in pods if uid in self._before}
+        self._forget(pods)
         values: dict[str, float] = {}
         reasons: dict[str, str] = {}
         for uid in pods:
@@ -47,20 +51,33 @@ class Rounds:
         exact = self.asked.aggregation == "sum"
         if len(values) < len(pods) * (1.0 if exact else _LEAST_SHARE):
             raise NoValueError(_why(reasons, len(pods)))
+        usual = sum(values.values()) / len(values) if values else 0.0
+        silent = [max(usual, self._last.get(uid, usual)) for uid in reasons]
+        self._last |= values
         if self.asked.aggregation == "max":
-            return max(values.values(), default=0.0)
-        return sum(values.values()) * (len(pods) / len(values) if values else 0.0)
+            return max([*values.values(), *silent], default=0.0)
+        return sum(values.values()) + sum(silent)
+
+    def _forget(self, pods: Sequence[str]) -> None:
+        """What is known of others."""
+        for known in (self._before, self._away, self._last):
+            for uid in known.keys() - set(pods):
+                del known[uid]
 
     def _of_pod(self, uid: str, answer: Answer) -> float | str:
         if not self.asked.rate:
             return sum(answer.series.values())
         before = self._before.get(uid)
+        away = self._away.get(uid, {})
         self._before[uid] = answer
         if before is None or answer.at <= before.at:
             return "was asked only once so far, and a rate needs two answers"
+        # One that could not be read for once goes on where it was, or all that it ever counted would be of this moment.
+        self._away[uid] = {series: before.series[series] for series in before.series.keys() - answer.series}
+        since = away | before.series
         # A series that is new has counted from zero since, one that is lower than before has begun anew.
         grown = sum(
-            value - before.series.get(series, 0.0) if value >= before.series.get(series, 0.0) else value
+            value - since.get(series, 0.0) if value >= since.get(series, 0.0) else value
             for series, value in answer.series.items()
         )
         return grown / (answer.at - before.at)

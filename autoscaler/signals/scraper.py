@@ -15,7 +15,7 @@ from yarl import URL
 
 from autoscaler.plan import Unknown
 from autoscaler.signals.asked import NoValueError, PodAt, PodMetric, Pods, Sink, words_of
-from autoscaler.signals.exposition import read
+from autoscaler.signals.exposition import missing, read
 from autoscaler.signals.rhythm import patience, repeat
 from autoscaler.signals.rounds import Answer, Rounds
 from gateway.config import Address
@@ -151,8 +151,8 @@ class Pages:
 
 
 def _answer(page: bytes, asked: PodMetric, at: float) -> Answer | str:
-    series = read(page, asked.metric, dict(asked.labels))
+    labels = dict(asked.labels)
+    series = read(page, asked.metric, labels)
     if series:
         return Answer(series, at)
-    wanted = ",".join(f'{name}="{value}"' for name, value in asked.labels)
-    return f"its page {asked.path} has no {asked.metric}{f'{{{wanted}}}' if wanted else ''}"
+    return f"its page {asked.path} has no {missing(page, asked.metric, labels)}"

@@ -7,6 +7,7 @@ a cluster) is made when first needed. Neighbours: `autoscaler.server` calls this
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ class Signals:
         """`clock` is the Sink's."""
         self._sink = ToldSink(sink)
         self._clock = clock
+        self._asked: dict[str, dict[str, Asked]] = {}
+        """By Backend and name."""
         self._pods: dict[str, Pods] = {}
         """By Backend."""
         self._sources: dict[str, dict[Hashable, Task]] = {}
@@ -50,6 +53,10 @@ class Signals:
         """Have the Sink told of all of `asked`, and of nothing else, for this Backend from now on."""
         self._pods[backend] = pods
         self._sink.keep(backend, [each.name for each in asked])
+        before, self._asked[backend] = self._asked.get(backend, {}), {each.name: each for each in asked}
+        for each in asked:
+            if each.name in before and _what(before[each.name]) != _what(each):
+                self._sink.renew(backend, each.name)
         wanted = self._wanted(backend, asked)
         running = self._sources.setdefault(backend, {})
         for key in running.keys() - wanted.keys():
@@ -62,7 +69,7 @@ class Signals:
         """Tell nothing of it any more."""
         if backend in self._pods:
             self.put(backend, (), tuple)
-            del self._pods[backend], self._sources[backend]
+            del self._asked[backend], self._pods[backend], self._sources[backend]
 
     async def stop(self) -> None:
         """End all sources."""
@@ -160,3 +167,10 @@ class Signals:
     def __repr__(self) -> str:
         sources = sum(len(each) for each in self._sources.values())
         return f"<Signals: {sources} sources of {len(self._sources)} backends, {len(self._queries)} queries>"
+
+
+def _what(asked: Asked) -> Asked:
+    """What its values are of; another one's may be in another unit, and are not to be averaged with these."""
+    return (
+        replace(asked, interval=0.0, target=0.0) if isinstance(asked, Usage) else replace(asked, interval=0.0)
+    )

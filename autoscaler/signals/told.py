@@ -34,6 +34,9 @@ class ToldSink:
         if times == _TOLD_AT:
             logger.warning("%s: no data from %s, so nothing scales down: %s", backend, metric, reason)
 
+    def renew(self, backend: str, metric: str) -> None:
+        self._sink.renew(backend, metric)
+
     def keep(self, backend: str, metrics: Collection[str]) -> None:
         """Only these are measured for it from now on."""
         for key in [key for key in self._failures if key[0] == backend and key[1] not in metrics]:

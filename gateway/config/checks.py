@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from gateway.config.explain import MOST_HINTS, listing, nearest
 from gateway.config.matching import Matching
-from gateway.config.models import Document
+from gateway.config.models import BackendConfig, Document
 from gateway.config.problems import Fault, KeyPath, show
 from gateway.config.routes import RouteConfig
 from gateway.splits import LONGEST_CYCLE, reduce_weights
@@ -173,11 +173,29 @@ def _same_objects(document: Document) -> Iterator[Fault]:
                 yield Fault(("backends", name, "target"), text)
 
 
+def _of_others(name: str, backend: BackendConfig) -> Iterator[Fault]:
+    """What is asked for of pods that somebody else runs."""
+    if backend.target.startable:
+        return
+    scale = backend.scale
+    for key in ("min", "pause", "schedules"):
+        if getattr(scale, key):
+            yield Fault(
+                ("backends", name, "scale", key),
+                "changes nothing: others run these pods, and Tidegate only tells how many would be wanted",
+            )
+    for i, metric in enumerate(scale.metrics or ()):
+        if metric.type in {"cpu", "memory"}:
+            text = f"will always be missing: the {metric.type} that pods of others use cannot be seen"
+            yield Fault(("backends", name, "scale", "metrics", i), text)
+
+
 def warnings(document: Document) -> Iterator[Fault]:
     for name, backend in document.backends.items():
         if backend.scale.by == "hpa" and not isinstance(backend.target.cluster, ScaleTarget):
             text = "changes nothing: an HPA scales objects in a cluster, as `deployment` names one"
             yield Fault(("backends", name, "scale", "by"), text)
+        yield from _of_others(name, backend)
         if backend.target.tls is not None and not backend.target.tls.verify:
             text = "its pods are not verified: whoever can answer at their addresses gets the requests"
             yield Fault(("backends", name, "target", "tls", "verify"), text)

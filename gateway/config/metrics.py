@@ -17,6 +17,7 @@ from gateway.config.tls import FileName
 from gateway.config.units import Interval, PositiveDuration, Share, default
 
 LEAST_TARGET = 0.01
+MOST_TARGET = 1e12
 DEFAULT_TOTAL = {"concurrency": 100.0, "rps": 200.0}
 _LAST_PORT = 65535
 
@@ -77,7 +78,7 @@ class CountedMetric(Section):
     """What Knative scales on: requests open at once, or begun per second."""
 
     type: CountedType
-    target: Annotated[float, Field(ge=LEAST_TARGET)] | None = None
+    target: Annotated[float, Field(ge=LEAST_TARGET, le=MOST_TARGET)] | None = None
     """What one pod can carry at most. When left out: the backend's `concurrency`, else 100; for rps 200."""
     utilization: Share | None = None
     """How much of `target` is aimed at. When left out: that of `scale`."""
@@ -154,6 +155,8 @@ def parse_prometheus_url(value: object) -> str:
         raise fault("a URL may not hold a user or a password here")
     if "?" in value or "#" in value:
         raise fault(f"{show(value)} must be without `?` and `#`: `/api/v1/query` is added to it")
+    if url.path.rstrip("/").endswith("/api/v1/query"):
+        raise fault(f"{show(value)} must be without `/api/v1/query`, which is added to it")
     return value.rstrip("/")
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, Strict, ValidationInfo, field_validator
 
 from gateway.config.metrics import (
     LEAST_TARGET,
+    MOST_TARGET,
     CountedMetric,
     CountedType,
     Metric,
@@ -20,7 +21,7 @@ from gateway.config.metrics import (
     ResolvedMetric,
     resolve,
 )
-from gateway.config.problems import KeyPath, fault, faults
+from gateway.config.problems import KeyPath, fault, faults, show
 from gateway.config.schedules import ResolvedSchedule, ScheduleConfig
 from gateway.config.section import Section
 from gateway.config.units import (
@@ -87,7 +88,7 @@ class ScaleConfig(Section):
     """Pods to start with when leaving zero; one when left out."""
     metric: CountedType | None = None
     """What is counted per pod: requests open at once, or requests per second. When left out, with `metrics` too: concurrency."""
-    target: Annotated[float, Field(ge=LEAST_TARGET)] | None = None
+    target: Annotated[float, Field(ge=LEAST_TARGET, le=MOST_TARGET)] | None = None
     """What one pod can carry at most. When left out: `concurrency`, else 100; for rps 200."""
     utilization: Share = default("70%")
     """How much of `target` is aimed at."""
@@ -111,7 +112,7 @@ class ScaleConfig(Section):
     """How long the last pod stays, at least, once zero was decided."""
     scale_to_zero_pod_retention_period: Retention = default("0s")
     """How long the last pod stays even when it has been idle for a stable window."""
-    target_burst_capacity: float = 211.0
+    target_burst_capacity: Annotated[float, Field(le=MOST_TARGET)] = 211.0
     """Requests in a burst that must find room; -1: unlimited. Reported only: Tidegate is always in the path."""
     by: Owner = "tidegate"
     """hpa: a HorizontalPodAutoscaler sets the count from one pod on; Tidegate wakes from zero, and goes back there."""
@@ -125,6 +126,10 @@ class ScaleConfig(Section):
     def _short_for_two(cls, value: object) -> object:
         if value in get_args(MetricType) and value not in get_args(CountedType):
             raise fault(f"is short for concurrency or rps only: write `metrics: [{{type: {value}, …}}]`")
+        if isinstance(value, str) and ":" in value:  # as model servers call theirs
+            raise fault(
+                f"is short for concurrency or rps only: write `metrics: [{{type: pod, metric: {show(value)}, …}}]`"
+            )
         return value
 
     @field_validator("metrics")

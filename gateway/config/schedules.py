@@ -18,6 +18,13 @@ from gateway.config.section import Section
 from gateway.config.units import Count
 
 _FIELDS = 5
+_RANGES = {
+    "minute": ", which is 0 to 59",
+    "hour": ", which is 0 to 23",
+    "day-of-month": ", which is 1 to the last day that the month can have",
+    "month": ", which is 1 to 12, or jan to dec",
+    "day-of-week": ", which is 0 to 7 (0 and 7: sunday), or sun to sat",
+}
 _ANY_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 (whether a line ever comes is the same in any zone)
 
 
@@ -43,7 +50,10 @@ def _cron(text: str) -> str:
         comes = next(CronSim(text, _ANY_DAY), None)
     except CronSimError as error:
         field = str(error).removeprefix("Bad ")
-        raise fault(f"{show(text)} has a wrong {field}: write cron lines such as 0 8 * * mon-fri") from error
+        within = _RANGES.get(field, "")
+        raise fault(
+            f"{show(text)} has a wrong {field}{within}: write cron lines such as 0 8 * * mon-fri"
+        ) from error
     if comes is None:
         raise fault(f"{show(text)} never comes")
     return " ".join(text.split())

@@ -57,6 +57,12 @@ def test_a_local_start_has_those_that_a_process_has() -> None:
     assert list(phases(told(LOCAL))) == ["decided", "created", "started", "ready", "first_byte"]
 
 
+def test_a_decision_that_seems_to_come_before_it_was_asked_for_is_the_starts() -> None:
+    """A beat takes milliseconds, and tells how long ago: what it tells of seems later than it was."""
+    assert phases(told(LOCAL, decided=9.99))["decided"] == 0.0
+    assert "decided" not in phases(told(LOCAL, decided=8.0))
+
+
 def test_what_nobody_tells_counts_for_the_next_phase() -> None:
     """The sum stays the whole; once patience ends, it is counted as it is."""
     starts = told(None, decided=None)

@@ -512,6 +512,17 @@ def test_a_sample_is_read_from_then_on() -> None:
     assert several(made, 46)[2].missing == "prometheus backlog since 46 s (timed out)"
 
 
+def test_samples_of_something_else_are_forgotten() -> None:
+    """A query that asks for another thing under the same name: averaged with bytes, jobs would ask for a million pods."""
+    made = collector(SEVERAL)
+    made.sample("iris", "prometheus backlog", 4e9, EPOCH)
+    made.renew("iris", "prometheus backlog")
+    made.renew("gone", "prometheus backlog")
+    assert several(made, 1)[2].missing == "prometheus backlog yet"
+    made.sample("iris", "prometheus backlog", 3.0, EPOCH + 1)
+    assert several(made, 2)[2] == Reading(3.0, 3.0)
+
+
 def test_a_backend_is_quiet_when_no_request_has_come_for_a_window() -> None:
     """Not before a gateway has said so."""
     made = collector()

@@ -49,6 +49,21 @@ def test_a_level_asks_for_as_many_times_the_ready_pods(level: float, ready: int,
     assert asked(WAIT, level, ready) == pods
 
 
+@pytest.mark.parametrize(
+    ("level", "pods"), [(0.5, 5), (0.54, 5), (0.25, 3), (0.0, 0), (0.6, 5), (2.0, 8)], ids=str
+)
+def test_a_level_is_no_reason_to_let_go_of_pods_that_are_not_ready(level: float, pods: int) -> None:
+    """Of five that are set, two are ready: at its target none goes, and half of five is three."""
+    assert asked(WAIT, level, 2, 5) == pods
+
+
+@given(levels=st.tuples(st.floats(0, 5), st.floats(0, 5)), ready=st.integers(0, 9), unready=st.integers(0, 9))
+def test_a_higher_level_never_asks_for_fewer(levels: tuple[float, float], ready: int, unready: int) -> None:
+    """However many of the pods are ready."""
+    less, more = sorted(levels)
+    assert asked(WAIT, less, ready, ready + unready) <= asked(WAIT, more, ready, ready + unready)
+
+
 def test_less_than_nothing_asks_for_nothing() -> None:
     """A gauge may be negative."""
     assert asked(CPU, -3.0, 2) == 0

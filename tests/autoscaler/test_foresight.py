@@ -189,14 +189,16 @@ def test_without_any_load_the_count_falls_when_it_says_or_not_at_all(stage: Stag
         assert fell is None
 
 
+@pytest.mark.parametrize("unready", [0, 1, 5])
 @pytest.mark.parametrize("relative", [False, True])
-def test_the_most_for_some_pods_is_asking_the_other_way_round(relative: bool) -> None:
+def test_the_most_for_some_pods_is_asking_the_other_way_round(relative: bool, unready: int) -> None:
     """Up to it a metric wants no more than so many; beyond it more."""
     spec = replace(metric("concurrency", 0.7), relative=relative)
     for ready in range(12):
         for pods in range(1, 30):
-            limit = most_for(spec, pods, ready)
-            assert asked(spec, limit * (1 - 1e-9), ready) <= pods < asked(spec, limit * (1 + 1e-9), ready)
+            there = ready, ready + unready
+            limit = most_for(spec, pods, *there)
+            assert asked(spec, limit * (1 - 1e-9), *there) <= pods < asked(spec, limit * (1 + 1e-9), *there)
 
 
 def test_nothing_is_told_of_going_down_without_data() -> None:

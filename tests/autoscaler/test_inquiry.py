@@ -43,13 +43,21 @@ async def test_the_first_that_has_decisions_answers(url: str, gateway: str) -> N
 
 
 async def test_a_backend_that_is_not_there_is_told_with_names_near_it(url: str) -> None:
-    """No other address is asked: this one knows."""
+    """Of the first autoscaler, when no other one knows it either."""
     with pytest.raises(
         Unanswered, match=f'^there is no backend "irsi" at {url.rstrip("/")}; did you mean iris'
     ):
         await ask([url, NOBODY], "irsi")
     with pytest.raises(Unanswered, match=r'^there is no backend "zzz" at [^;]*$'):
         await ask([url], "zzz")
+
+
+async def test_a_backend_may_be_anothers(url: str) -> None:
+    """Another autoscaler may have the first address, as where two run on one machine."""
+    controller = Controller(Collector(), asyncio.get_running_loop().time)
+    controller.put("rose", ScalingSpec(), FixedScaler(1))
+    async with TestServer(make_app(controller, CollectorRegistry())) as other:
+        assert list((await ask([str(other.make_url("")), url], "lily"))["backends"]) == ["lily"]
 
 
 async def test_every_address_that_was_asked_is_told(gateway: str) -> None:
@@ -75,3 +83,28 @@ async def test_one_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         host, port = silent.getsockname()
         with pytest.raises(Unanswered, match=f"http://{host}:{port} has not answered within 0.05 s"):
             await ask([f"http://{host}:{port}"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "3",
+        "null",
+        '{"backends": [1]}',
+        '{"backends": null}',
+        '{"backends": {"iris": null}}',
+        '{"backends": {}}',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
+)
+async def test_what_no_autoscaler_would_say_is_no_answer(said: str) -> None:
+    """Anything may listen at an address."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=said, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v1/decisions", answer)
+    async with TestServer(app) as server:
+        with pytest.raises(Unanswered, match=r"has no decisions|does not answer"):
+            await ask([str(server.make_url(""))], "iris")

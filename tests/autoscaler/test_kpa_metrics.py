@@ -62,6 +62,14 @@ def test_a_level_is_kept_by_what_is_ready() -> None:
     )
 
 
+def test_a_level_at_its_target_keeps_pods_that_are_not_ready_for_once() -> None:
+    """Three of five fail a readiness probe: that is no reason to take them away, nor for panic."""
+    spec = ScalingSpec(metrics=(WAIT,))
+    seen = Observed((both(0.5),), ready=2, replicas=5)
+    decision = decide(spec, replace(State.initial(spec, 0, EPOCH), blind_at=0.0), seen, EPOCH)[1]
+    assert (decision.desired, decision.panic) == (5, False)
+
+
 def test_any_metric_may_bring_panic() -> None:
     """And the reason of a panic names what the panic window saw."""
     decision = decided((CONCURRENCY, RPS), (both(0.7), Reading(140, 700)), ready=1)
@@ -256,3 +264,22 @@ def test_another_metric_never_means_fewer_pods(
         state, few = decide(spec, state, seen(spec, reads, ready, initial, counts), now)
         other, many = decide(wider, other, seen(wider, reads, ready, initial, counts), now)
         assert few.desired <= many.desired
+
+
+@given(
+    value=st.floats(0, allow_infinity=False) | st.sampled_from([1e308, 5e-324]),
+    target=st.sampled_from([5e-324, 0.01, 1e12, 1e308]),
+    rate=st.sampled_from([math.nextafter(1.0, 2.0), 1.1, 1e308]),
+    ready=st.integers(0, 9),
+    relative=st.booleans(),
+)
+def test_no_number_is_too_large_or_too_small_to_decide_on(
+    value: float, target: float, rate: float, ready: int, relative: bool
+) -> None:
+    """What a query may say, and a configuration: there are at most a million pods."""
+    metric = MetricSpec("m", "prometheus", target, target, relative=relative, interval=5.0)
+    spec = ScalingSpec(metrics=(metric,), max_scale_up_rate=rate, max_scale_down_rate=rate)
+    observed = Observed((Reading(value, value),), ready, ready)
+    state, decision = decide(spec, State.initial(spec, ready, EPOCH), observed, EPOCH)
+    assert 0 <= decision.desired <= 1_000_000
+    assert decision.reason

@@ -105,6 +105,14 @@ async def test_what_cannot_be_used_is_told_in_a_line(
     assert [words in record.getMessage() for record in caplog.records] == [True]
 
 
+async def test_a_link_that_leads_to_itself_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And the autoscaler starts all the same."""
+    path = tmp_path / "state.json"
+    path.symlink_to(path)
+    assert await StateFile(path).read(NOW) is None
+    assert "cannot be used, beginning anew" in caplog.text
+
+
 async def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A folder, for one."""
     assert await StateFile(tmp_path).read(NOW) is None

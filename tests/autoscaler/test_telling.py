@@ -66,3 +66,19 @@ def test_a_line_of_each() -> None:
 def test_ages_are_short(seconds: float, text: str) -> None:
     """What a person needs to know."""
     assert age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"why": None, "would_change": 5},
+        {"history": None},
+        {"history": [3, {"desired": 1}]},
+        {"cold_start": {"pod": "iris-1"}},
+    ],
+    ids=str,
+)
+def test_parts_that_are_not_as_they_should_be_are_left_out(told: dict[str, Any]) -> None:
+    """Another version said it."""
+    assert whole("iris", told, 60.0)[-1] == "  no change in the last 60 s"
+    assert len(overview({"iris": told})) == 1

@@ -151,6 +151,18 @@ def test_a_backend_that_comes_back_under_its_name_starts_from_zero() -> None:
     assert (stat.begun, stat.ended, stat.in_flight_seconds) == (1, 1, 0.25)
 
 
+def test_a_backend_that_came_back_between_two_beats_starts_from_zero() -> None:
+    """Two reloads within a second: a difference from what the old one counted would be less than nothing."""
+    maker, old = BeatMaker("g", 0.0), served()
+    for _ in range(3):
+        old.leave(enter(old, 0.0), 0.5)
+    maker.beat([old], 1.0)
+    new = served()
+    new.leave(enter(new, 1.25), 1.5)
+    stat = maker.beat([new], 2.0).stats["iris"]
+    assert (stat.begun, stat.ended, stat.in_flight_seconds) == (1, 1, 0.25)
+
+
 def test_a_start_is_told_in_the_next_beat() -> None:
     """As ages, since clocks differ; and read back from a line of the stream."""
     maker, backend = BeatMaker("g", 0.0), Backend("iris", Limits(), 0.0)

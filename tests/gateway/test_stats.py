@@ -1,6 +1,7 @@
 """Integrals, histograms, quantiles, and the one-line form of a beat."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -163,6 +164,53 @@ def test_unknown_fields_are_left_out() -> None:
         "stats": {"b": {"begun": 2, "tokens": 7}},
     })  # fmt: skip
     assert Beat.decode(line) == Beat("g", 1, 1.0, {"b": Stat(begun=2)})
+
+
+LIES = [
+    {"in_flight_seconds": math.nan},
+    {"in_flight_seconds": -5.0},
+    {"queued_seconds": math.inf},
+    {"begun": -1},
+    {"begun": 1e300},
+    {"in_flight": "3"},
+    {"in_flight": -1},
+    {"queued": None},
+    {"endpoints": {"pod": -1}},
+    {"endpoints": {"pod": "1"}},
+    {"wait_counts": {"1": 1.5}},
+    {"duration_counts": {"1": -1}},
+    {"started": {"pod": [math.nan, 1.0, 0.0]}},
+]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_what_cannot_be_is_no_beat(lie: dict[str, object]) -> None:
+    """One NaN would stay in a Backend's averages, and nothing could be decided for it any more."""
+    line = json.dumps({"gateway": "g", "seq": 1, "duration": 1.0, "stats": {"iris": lie}})
+    with pytest.raises(ValueError, match=r"iris"):
+        Beat.decode(line)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"duration": math.inf},
+        {"duration": -1.0},
+        {"duration": 1e308},
+        {"age": math.nan},
+        {"age": -60.0},
+        {"seq": "1"},
+        {"seq": -1},
+        {"gateway": None},
+        {"draining": ["pod"]},
+        {"draining": {"iris": {"pod": -1}}},
+    ],
+    ids=str,
+)
+def test_a_beat_that_cannot_be_is_none(lie: dict[str, object]) -> None:
+    """The collector's clock and its seconds are not to be moved by it."""
+    with pytest.raises(ValueError, match="not a beat"):
+        Beat.decode(json.dumps({"gateway": "g", "seq": 1, "duration": 1.0, "stats": {}, **lie}))
 
 
 @pytest.mark.parametrize(

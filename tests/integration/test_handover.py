@@ -100,7 +100,8 @@ async def test_killed_in_a_surge_it_knows_what_the_other_knows(tmp_path: Path) -
                 load = [group.create_task(client(gateway))]
                 await killed.until(session, lambda found: stable(found) > 0.5)
                 load += [group.create_task(client(gateway)) for _ in range(9)]
-                await killed.until(session, lambda found: stable(found) > 2)
+                # The surge fills the window: while an average rises, two that look at other moments differ.
+                await killed.until(session, lambda found: stable(found) > 8)
                 process.kill()
                 process.wait()
             await asyncio.sleep(2.0)

@@ -17,6 +17,7 @@ class Told:
         self.samples: list[tuple[str, str, float]] = []
         self.failures: list[tuple[str, str, str]] = []
         self.times: list[float] = []
+        self.renewed: list[tuple[str, str]] = []
 
     def sample(self, backend: str, metric: str, value: float, now: float) -> None:
         self.samples.append((backend, metric, value))
@@ -25,6 +26,9 @@ class Told:
     def failed(self, backend: str, metric: str, reason: str, now: float) -> None:
         self.failures.append((backend, metric, reason))
         self.times.append(now)
+
+    def renew(self, backend: str, metric: str) -> None:
+        self.renewed.append((backend, metric))
 
     @property
     def values(self) -> list[float]:

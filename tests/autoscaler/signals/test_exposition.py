@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from autoscaler.signals.exposition import read
+from autoscaler.signals.exposition import missing, read
 
 VLLM = b"""\
 # HELP vllm:num_requests_waiting Number of requests waiting to be processed.
@@ -35,6 +35,22 @@ def test_labels_choose_among_series() -> None:
     assert list(read(VLLM, "vllm:num_requests_waiting", {"engine": "1"}).values()) == [4.0]
     assert read(VLLM, "vllm:num_requests_waiting", {"engine": "2"}) == {}
     assert read(VLLM, "vllm:num_requests_waiting", {"shard": "1"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("page", "lacks"),
+    [
+        (b"other 1\n", 'up{a="1"}'),
+        (b'up{a="2"} 1\n', 'up{a="1"}'),
+        (b'up{a="1"} NaN\n', 'number in up{a="1"}'),
+        (b'up_total{a="1"} 3\n', 'up{a="1"}, but up_total'),
+        (b'up_bucket{a="1",le="+Inf"} 3\nup_count{a="1"} 3\n', 'up{a="1"}, but up_count'),
+    ],
+)
+def test_what_a_page_lacks_is_told(page: bytes, lacks: str) -> None:
+    """The metric, or only a number in it; of a counter or a histogram, what its samples are called."""
+    assert read(page, "up", {"a": "1"}) == {}
+    assert missing(page, "up", {"a": "1"}) == lacks
 
 
 @pytest.mark.parametrize(
@@ -123,6 +139,13 @@ def test_no_page_whatsoever_fails(page: bytes, name: str) -> None:
         assert all(
             math.isfinite(value) for value in read(text, name, {"a": "b"} if len(page) % 2 else {}).values()
         )
+
+
+@pytest.mark.parametrize("garbage", [b",", b" ", b"a"])
+def test_a_long_line_of_garbage_takes_no_longer_than_another(garbage: bytes) -> None:
+    """All of a page that may be 4 MB; were each character a place to begin from, it would take a day."""
+    page = b"up{" + garbage * 2**20 + b'} 1\nup{a="b"} 2\n'
+    assert read(page, "up", {"a": "b"}) == {'a="b"': 2.0}
 
 
 def test_a_histogram_is_read_by_the_names_of_its_samples() -> None:

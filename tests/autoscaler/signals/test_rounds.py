@@ -45,6 +45,37 @@ def test_an_average_takes_a_silent_pod_to_be_as_the_others() -> None:
         value(rounds(), gauges(2.0, "refused", "no answer"))
 
 
+@pytest.mark.parametrize(("aggregation", "before", "after"), [("average", 20.0, 20.0), ("max", 8.0, 8.0)])
+def test_pods_that_fall_silent_are_as_they_last_were(aggregation: str, before: float, after: float) -> None:
+    """Those that are too busy to answer are the busiest: without them there would seem to be less to do."""
+    of = rounds(aggregation=aggregation)
+    assert value(of, gauges(1.0, 3.0, 8.0, 8.0)) == before
+    assert value(of, gauges(1.0, 3.0, "no answer", "no answer")) == after
+
+
+def test_a_silent_pod_is_busier_when_the_others_are() -> None:
+    """What it last said is a lower bound."""
+    of = rounds()
+    assert value(of, gauges(1.0, 1.0)) == 2.0
+    assert value(of, gauges(9.0, "no answer")) == 18.0
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=2, max_size=8),
+    st.sets(st.integers(0, 7)),
+    st.sampled_from(["average", "max"]),
+)
+def test_silence_never_looks_like_less_load(loads: list[int], silent: set[int], aggregation: str) -> None:
+    """As long as there is a value at all."""
+    of = rounds(aggregation=aggregation)
+    there = value(of, gauges(*map(float, loads)))
+    try:
+        found = value(of, gauges(*("away" if i in silent else float(load) for i, load in enumerate(loads))))
+    except NoValueError:
+        return
+    assert found >= there
+
+
 def test_a_sum_needs_all_pods() -> None:
     """A pod that is left out would look like less load."""
     with pytest.raises(NoValueError, match=r"^pod p1: refused$"):
@@ -85,6 +116,15 @@ def test_a_new_series_has_counted_since_the_last_answer() -> None:
     with pytest.raises(NoValueError):
         value(of, {"a": Answer({"x": 50.0, "y": 9.0}, 0.0)})
     assert value(of, {"a": Answer({"x": 52.0, "z": 6.0}, 2.0)}) == 4.0
+
+
+def test_a_series_that_was_away_for_once_goes_on_where_it_was() -> None:
+    """A line that could not be read is no counter that begins anew: all it ever counted would be of two seconds."""
+    of = rounds(rate=True)
+    with pytest.raises(NoValueError):
+        value(of, {"a": Answer({"x": 5.0, "y": 1e6}, 0.0)})
+    assert value(of, {"a": Answer({"x": 7.0}, 2.0)}) == 1.0
+    assert value(of, {"a": Answer({"x": 7.0, "y": 1e6 + 4}, 4.0)}) == 2.0
 
 
 def test_a_silent_pods_counter_goes_on_where_it_was() -> None:

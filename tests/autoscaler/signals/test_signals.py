@@ -103,6 +103,17 @@ async def test_what_changes_begins_anew_and_what_goes_ends(scene: Scene) -> None
         await eventually(scene.quiet)
 
 
+async def test_what_is_asked_otherwise_under_its_old_name_is_told(scene: Scene) -> None:
+    """Its values may be in another unit now; how often it is looked at, and what is aimed at, changes nothing of them."""
+    cpu = Usage("cpu", "cpu", target=1.0)
+    query = Query("backlog", "jobs", Prometheus(f"http://127.0.0.1:{unused_port()}"))
+    scene.signals.put("iris", [cpu, query], tuple)
+    scene.signals.put("iris", [replace(cpu, target=2.0, interval=5.0), replace(query, interval=5.0)], tuple)
+    assert scene.told.renewed == []
+    scene.signals.put("iris", [replace(cpu, share=True), replace(query, query="bytes")], tuple)
+    assert scene.told.renewed == [("iris", "cpu"), ("iris", "backlog")]
+
+
 async def test_a_query_is_put_once_for_all_backends(scene: Scene) -> None:
     """And goes on until the last who reads it is dropped."""
     fake = FakePrometheus()

@@ -139,6 +139,14 @@ def test_the_two_listeners_need_two_ports(refused: Refused) -> None:
             "x.yaml:4 backends.a.scale.by: changes nothing: an HPA scales objects in a cluster, as `deployment` names one",
         ),
         (
+            "backends:\n  a:\n    target: {urls: [http://a]}\n    scale: {min: 1}",
+            "x.yaml:4 backends.a.scale.min: changes nothing: others run these pods, and Tidegate only tells how many would be wanted",
+        ),
+        (
+            "backends:\n  a:\n    target: {urls: [http://a]}\n    scale: {metrics: [{type: cpu, target: 50%}]}",
+            "x.yaml:4 backends.a.scale.metrics[0]: will always be missing: the cpu that pods of others use cannot be seen",
+        ),
+        (
             "forwarded:\n  trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]",
             "x.yaml:2 forwarded.trusted_proxies[1]: 0.0.0.0/0 is everyone: any client can pretend to be any other",
         ),

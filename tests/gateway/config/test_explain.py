@@ -50,7 +50,7 @@ def test_a_mistake_in_a_section_is_named(refused: Refused, text: str, lines: lis
         ("concurrency: -1", "concurrency: must be at least 0, got -1"),
         ("concurrency: 1000001", "concurrency: must be at most 1000000, got 1000001"),
         ("cancel: never", "cancel: must be 'abort' or 'hold', got 'never'"),
-        ("scale: {max_scale_up_rate: 1}", "scale.max_scale_up_rate: must be more than 1.0, got 1"),
+        ("scale: {max_scale_up_rate: 1}", "scale.max_scale_up_rate: must be more than 1, got 1"),
         ("scale: {max_scale_up_rate: fast}", "scale.max_scale_up_rate: must be a number, got 'fast'"),
         ("scale: {target: .nan}", "scale.target: must be a finite number, got nan"),
         ("scale: {target: .inf}", "scale.target: must be a finite number, got inf"),

@@ -163,7 +163,7 @@ def test_a_backend_knows_which_latencies_it_scales_on(
         ),
         (
             "{type: queue_wait, target: 1s, percentile: 100}",
-            "metrics[0].percentile: must be less than 100.0, got 100",
+            "metrics[0].percentile: must be less than 100, got 100",
         ),
         (
             "{type: queue_wait, target: 1s, percentile: 0.95}",
@@ -173,7 +173,7 @@ def test_a_backend_knows_which_latencies_it_scales_on(
             "{type: pod, metric: a b, target: 1}",
             "metrics[0].metric: 'a b' is not a metric's name: letters, digits, `_` and `:` make one, the first no digit",
         ),
-        ("{type: pod, metric: x, target: 0}", "metrics[0].target: must be more than 0.0, got 0"),
+        ("{type: pod, metric: x, target: 0}", "metrics[0].target: must be more than 0, got 0"),
         (
             "{type: pod, metric: x, target: 1, labels: {a: 1}}",
             'metrics[0].labels.a: must be text, got 1: quote it, "1"',
@@ -201,6 +201,10 @@ def test_a_backend_knows_which_latencies_it_scales_on(
         (
             "{type: prometheus, query: x, target: 1, url: 'http://u:p@x'}",
             "metrics[0].url: a URL may not hold a user or a password here",
+        ),
+        (
+            "{type: prometheus, query: x, target: 1, url: 'http://x/api/v1/query/'}",
+            "metrics[0].url: 'http://x/api/v1/query/' must be without `/api/v1/query`, which is added to it",
         ),
         (
             "{type: prometheus, query: x, target: 1, url: 'http://x?q=1'}",

@@ -24,6 +24,10 @@ BACKEND = "backends: {{a: {{target: {{urls: [http://h]}}, scale: {{{scale}}}}}}}
             "metric: cpu",
             "metric: is short for concurrency or rps only: write `metrics: [{type: cpu, …}]`",
         ),
+        (
+            'metric: "vllm:num_requests_waiting"',
+            "metric: is short for concurrency or rps only: write `metrics: [{type: pod, metric: 'vllm:num_requests_waiting', …}]`",
+        ),
         ("target: 0.001", "target: must be at least 0.01, got 0.001"),
         ("utilization: 0.5%", "utilization: must be between 1% and 100%, got 0.5%"),
         ("utilization: 101%", "utilization: must be between 1% and 100%, got 101%"),
@@ -35,7 +39,7 @@ BACKEND = "backends: {{a: {{target: {{urls: [http://h]}}, scale: {{{scale}}}}}}}
             "panic_threshold_percentage: 100",
             "panic_threshold_percentage: must be between 110% and 1000%, got 100%",
         ),
-        ("max_scale_down_rate: 1", "max_scale_down_rate: must be more than 1.0, got 1"),
+        ("max_scale_down_rate: 1", "max_scale_down_rate: must be more than 1, got 1"),
         ("scale_down_delay: 90m", "scale_down_delay: must be between 0s and 1h, got 1h30m"),
         ("scale_to_zero_grace_period: 0s", "scale_to_zero_grace_period: must be more than 0s"),
         (

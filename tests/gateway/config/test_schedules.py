@@ -51,11 +51,11 @@ def test_a_schedule_is_resolved_with_its_zone(loaded: Callable[[str], Config]) -
         ),
         (
             'start: "0 8 * * *", end: "0 25 * * *", min: 1',
-            "end: '0 25 * * *' has a wrong hour: write cron lines such as 0 8 * * mon-fri",
+            "end: '0 25 * * *' has a wrong hour, which is 0 to 23: write cron lines such as 0 8 * * mon-fri",
         ),
         (
             'start: "0 8 30 2 *", end: "0 9 * * *", min: 1',
-            "start: '0 8 30 2 *' has a wrong day-of-month: write cron lines such as 0 8 * * mon-fri",
+            "start: '0 8 30 2 *' has a wrong day-of-month, which is 1 to the last day that the month can have: write cron lines such as 0 8 * * mon-fri",
         ),
         (
             'start: "0 8 */30 2 mon#2", end: "0 9 * * *", min: 1',
