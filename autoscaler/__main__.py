@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autoscaler.server import run
+from autoscaler.standalone import run
 from gateway.config import Overrides
 
 

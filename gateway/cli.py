@@ -20,7 +20,7 @@ import uvloop
 from pydantic_core import PydanticCustomError
 from rich.console import Console
 
-from autoscaler import server as autoscaler_server
+from autoscaler import standalone
 from autoscaler.admin import add_routes
 from autoscaler.inquiry import Unanswered, ask
 from autoscaler.metrics import AutoscalerCollector
@@ -88,7 +88,7 @@ def gateway(config: Path, listen: str | None, admin: str | None) -> None:
 )
 def autoscaler(config: Path, admin: str | None, state: Path | None) -> None:
     """Run an autoscaler on its own."""
-    _run(lambda: autoscaler_server.run(config, Overrides(autoscaler_admin=admin), state))
+    _run(lambda: standalone.run(config, Overrides(autoscaler_admin=admin), state))
 
 
 class _Duration(click.ParamType[float]):

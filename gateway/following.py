@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from gateway.config import Config, ConfigError, Problem, watch
@@ -62,6 +62,15 @@ class Following:
                 await self._take_over(anew=True)
         finally:
             await self._leave_documents()
+
+    async def begin(self, start: Callable[[], Awaitable[None]], patience: float) -> None:
+        """Call `start` once the documents that there are were taken over, where there may be any, or after so many seconds. `run` it then."""
+        await self._follow_documents()
+        if self._documents is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._documents.first(), patience)
+        async with self._taking:
+            await start()
 
     def lacks(self, now: float) -> str | None:
         """What has yet to be known before clients may come, for people; None: nothing, or it has been waited for long enough."""

@@ -281,7 +281,7 @@ def _check_stat(stat: Stat) -> None:
 
 def _check_numbers(*numbers: float) -> None:
     if numbers and not (
-        0 <= min(numbers) and max(numbers) <= MOST and sum(numbers) >= 0
+        min(numbers) >= 0 and max(numbers) <= MOST and sum(numbers) >= 0
     ):  # no sum with NaN is
         raise ValueError(f"not a beat: must be between 0 and {MOST:g}: {numbers}")
 

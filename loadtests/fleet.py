@@ -1,7 +1,8 @@
 """A thousand routes and backends: a gateway's configuration and the pods behind it, for the questions that size asks.
 
 Each backend has a pod of its own at an address of its own in 127.1.0.0/16; all of them are one nginx, which answers everything with
-the same small JSON. Each route has a host, two paths and a split 90/10 over its own backend and the next one.
+the same small JSON. Each route has a host, two paths and a split 90/10 over its own backend and the next one. There is another such
+configuration for the same requests, in which every route, and every backend, differs in more than its weights, and half of the backends are others.
 """
 
 import os
@@ -44,12 +45,28 @@ backends:
 routes:
 {routes}
 """
-BACKEND = "  model-{n}: {{target: {{urls: ['{url}']}}, concurrency: 64, queue: {{depth: 200, timeout: 30s}}}}"
+BACKEND = "  {name}: {{target: {{urls: ['{url}']}}, concurrency: 64, queue: {{depth: 200, timeout: 30s}}}}"
 ROUTE = """\
   - name: model-{n}
     hosts: [model-{n}.example.com]
     paths: [/v1/models/model-{n}, /v2/models/model-{n}]
-    split: {{model-{n}: {weight}, model-{next}: {rest}}}"""
+    split: {{{own}: {weight}, {other}: {rest}}}"""
+OTHER_BACKEND = """\
+  {name}:
+    target: {{urls: ['{url}']}}
+    concurrency: 48
+    queue: {{depth: 100, timeout: 20s, fairness: round_robin}}
+    ejection: {{consecutive_5xx: 5}}"""
+OTHER_ROUTE = """\
+  - name: model-{n}
+    hosts: [model-{n}.example.com, '*.model-{n}.example.com']
+    paths: [/v1/models/model-{n}, /v3/models/model-{n}]
+    split: {{{own}: {rest}, {other}: {weight}}}
+    rules: [{{headers: {{x-cohort: beta}}, split: {{{other}: 1}}}}]
+    tags: {{canary: {other}}}
+    request_headers: {{set: {{x-model: model-{n}}}}}
+    priority: {{header: x-priority, default: 0}}
+    tenant: {{header: x-tenant}}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +87,14 @@ class Fleet:
         """Host and port of one backend's pod."""
         return f"{FIRST_POD + number}:{self.pod_port}"
 
-    def save(self, weight: int = 90) -> None:
-        """Write the configuration as editors do, a new file in the old one's place; another `weight` changes every route."""
-        backends = (BACKEND.format(n=n, url=f"http://{self.pod(n)}") for n in range(self.size))
+    def save(self, weight: int = 90, *, other: bool = False) -> None:
+        """Write the configuration as editors do, a new file in the old one's place; another `weight` changes every route, `other` all there is."""
+        names = [f"other-{n}" if other and n % 2 else f"model-{n}" for n in range(self.size)]
+        backend, route = (OTHER_BACKEND, OTHER_ROUTE) if other else (BACKEND, ROUTE)
+        backends = (backend.format(name=name, url=f"http://{self.pod(n)}") for n, name in enumerate(names))
         routes = (
-            ROUTE.format(n=n, next=(n + 1) % self.size, weight=weight, rest=100 - weight)
-            for n in range(self.size)
+            route.format(n=n, own=name, other=names[(n + 1) % self.size], weight=weight, rest=100 - weight)
+            for n, name in enumerate(names)
         )
         text = CONFIG.format(
             listen=self.listen, admin=self.admin, backends="\n".join(backends), routes="\n".join(routes)

@@ -53,12 +53,20 @@ class Documents:
         self._bad: dict[str, tuple[Problem, ...]] = {}
         self._dirty: set[str] = set()
         self._stirred = asyncio.Event()
-        self.listed = False
-        """All were read at least once."""
+        self._first = asyncio.Event()
         path = f"/api/v1/namespaces/{cluster.namespace}/configmaps"
         self._watch: ListWatch[Written] = ListWatch(cluster, path, written_of, self, selector=LABEL)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._watch.run()), loop.create_task(self._keep())]
+
+    @property
+    def listed(self) -> bool:
+        """Whether all were read at least once, and told."""
+        return self._first.is_set()
+
+    async def first(self) -> None:
+        """Return once they are `listed`."""
+        await self._first.wait()
 
     @property
     def parts(self) -> list[Part]:
@@ -100,14 +108,15 @@ class Documents:
             await self._until_quiet()
             dirty, self._dirty = self._dirty, set()
             listed = self._watch.synced
-            if not dirty and listed == self.listed:
+            if not dirty and (self.listed or not listed):
                 continue
             texts = {name: self._watch.items.get(name) for name in dirty}
             read = await asyncio.to_thread(self._read, texts)
             for name, result in read.items():
                 self._take(name, texts[name], result)
             await self._told()
-            self.listed = listed
+            if listed:
+                self._first.set()
 
     async def _until_quiet(self) -> None:
         loop = asyncio.get_running_loop()

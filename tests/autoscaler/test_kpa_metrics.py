@@ -280,6 +280,6 @@ def test_no_number_is_too_large_or_too_small_to_decide_on(
     metric = MetricSpec("m", "prometheus", target, target, relative=relative, interval=5.0)
     spec = ScalingSpec(metrics=(metric,), max_scale_up_rate=rate, max_scale_down_rate=rate)
     observed = Observed((Reading(value, value),), ready, ready)
-    state, decision = decide(spec, State.initial(spec, ready, EPOCH), observed, EPOCH)
+    _, decision = decide(spec, State.initial(spec, ready, EPOCH), observed, EPOCH)
     assert 0 <= decision.desired <= 1_000_000
     assert decision.reason

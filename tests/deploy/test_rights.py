@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.server import run
+from autoscaler.standalone import run
 from tests.deploy.kustomize import Object, build
 from tests.deploy.manifests import DEPLOY
 from tests.deploy.test_rbac import Grant, grants

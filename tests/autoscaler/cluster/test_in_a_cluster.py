@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from autoscaler.admin import describe
-from autoscaler.server import Autoscaler, run
+from autoscaler.server import Autoscaler
+from autoscaler.standalone import run
 from gateway.config import Config, ConfigError, load
 from gateway.stats import Beat, Stat
 from gateway.targets import ServiceTarget
