@@ -24,9 +24,11 @@ from autoscaler import standalone
 from autoscaler.admin import add_routes
 from autoscaler.inquiry import Unanswered, ask
 from autoscaler.metrics import AutoscalerCollector
+from autoscaler.offline import has_services, load_services
+from autoscaler.offline import render as rendering
 from autoscaler.server import Autoscaler
 from autoscaler.telling import overview, whole
-from gateway.config import Config, ConfigError, Overrides, json_schema, load
+from gateway.config import Config, ConfigError, Overrides, json_schema, load, read
 from gateway.config.units import parse_duration
 from gateway.ending import Ending
 from gateway.live import LiveTable, PlainLog
@@ -58,7 +60,10 @@ def main() -> None:
 @_admin
 @click.option("--plain", is_flag=True, help="Log lines instead of the live table, even on a terminal.")
 def up(config: Path, listen: str | None, admin: str | None, *, plain: bool) -> None:
-    """Run gateway, autoscaler and local pods, all in one process."""
+    """Run gateway, autoscaler and local pods, all in one process.
+
+    CONFIG may hold InferenceServices instead, whose containers have a command.
+    """
     overrides = Overrides(listen=listen, admin=admin)
     _run(lambda: _up(config, overrides, plain=plain or not sys.stderr.isatty()))
 
@@ -153,6 +158,26 @@ def check(files: tuple[Path, ...]) -> None:
 
 
 @main.command()
+@click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The configuration whose `inference_services` holds."
+)
+def render(files: tuple[Path, ...], config: Path | None) -> None:
+    """Print what the InferenceServices in FILEs become: objects of a cluster, and Tidegate's own configuration."""
+    try:
+        answer = rendering(files, None if config is None else load(config))
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(2)
+    click.echo(answer.text, nl=False)
+    for warning in answer.warnings:
+        click.echo(f"{warning} (warning)", err=True)
+    for problem in answer.problems:
+        click.echo(str(problem), err=True)
+    sys.exit(2 if answer.problems else 0)
+
+
+@main.command()
 def schema() -> None:
     """Print the configuration's JSON Schema, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))
@@ -191,7 +216,7 @@ def _run(work: Callable[[], Awaitable[Any]]) -> None:
 async def _gateway(path: Path, overrides: Overrides) -> None:
     ending = Ending()
     config = load_for("gateway", path, overrides)
-    server = Server(config, "gateway", overrides)
+    server = Server(config, "gateway", partial(load_for, "gateway", path, overrides))
     await server.start()
     logger.info("listening on %s, admin on %s", ", ".join(server.status.listen), config.admin)
     await ending.wait()
@@ -200,8 +225,10 @@ async def _gateway(path: Path, overrides: Overrides) -> None:
 
 async def _up(path: Path, overrides: Overrides, *, plain: bool) -> None:
     ending = Ending()
-    config = load_for("up", path, overrides)
-    server = Server(config, "up", overrides)
+    manifests = await asyncio.to_thread(lambda: has_services(read(path)))
+    again = partial(load_services, path, overrides) if manifests else partial(load_for, "up", path, overrides)
+    config = again()
+    server = Server(config, "up", again)
     scaler = Autoscaler(config, server.feeds)
     ending.at_once(scaler.kill)
     add_routes(server.app, scaler.controller)

@@ -89,7 +89,8 @@ def _name() -> str:
 class Server:
     """A gateway, from its first configuration to its last answer."""
 
-    def __init__(self, config: Config, role: Role, overrides: Overrides | None = None) -> None:
+    def __init__(self, config: Config, role: Role, read: Callable[[], Config]) -> None:
+        """`read` reads the configuration anew once its file has changed, as it was read for `config`."""
         loop = asyncio.get_running_loop()
         self.config = config
         self.role = role
@@ -111,7 +112,7 @@ class Server:
         """The autoscaler's counts of replicas, where there is one in this process."""
         self._following = Following(
             config,
-            partial(load_for, role, config.path, overrides),
+            read,
             self._reload,
             lambda problems: self.status.refused(problems, time.time()),
             lambda: self._sources.cluster,

@@ -134,8 +134,12 @@ class Config(Document):
 
 def load(path: Path, overrides: Overrides | None = None) -> Config:
     """The configuration in `path`. ConfigError, with all of its problems, when it cannot be used."""
+    return load_content(path, read(path), overrides)
+
+
+def load_content(path: Path, content: bytes, overrides: Overrides | None = None) -> Config:
+    """As `load`, of bytes that stand for what is in `path`."""
     chosen = (overrides or Overrides()).parse()
-    content = read(path)
     tree = _tree(path, content)
     document, found = _validate(tree.root)
     if document is not None:

@@ -70,9 +70,17 @@ async def tidegate(
 ) -> AsyncIterator[Running]:
     """Run `tidegate COMMAND` on free ports until the block ends."""
     port, admin = free_port(), free_port()
-    path, log = tmp_path / "config.yaml", tmp_path / "log.txt"
+    path = tmp_path / "config.yaml"
     config = {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin}", **config}
     path.write_text(json.dumps(config))  # JSON is YAML
+    async with started(path, port, admin, command, *arguments) as running:
+        yield running
+
+
+@asynccontextmanager
+async def started(path: Path, port: int, admin: int, command: str, *arguments: str) -> AsyncIterator[Running]:
+    """Run `tidegate COMMAND` on a file, and ports that it or the arguments name, until the block ends."""
+    log = path.parent / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*COMMAND, command, str(path), *arguments],

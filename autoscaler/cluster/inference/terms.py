@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from autoscaler.inference.shapes import Settings, StorageInitializer
 from gateway.config import Config
+from gateway.config.inference import InferenceServicesConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,16 @@ def terms_of(config: Config) -> Terms | None:
     given = config.inference_services
     if given is None:
         return None
+    return Terms(settings_of(given), given.owned == "all", given.namespaces)
+
+
+def settings_of(given: InferenceServicesConfig | None) -> Settings:
+    """None: those of a section that says nothing."""
+    given = given or InferenceServicesConfig()
     fetching = given.storage_initializer
-    settings = Settings(
+    return Settings(
         domain=given.domain,
         url_scheme=given.url_scheme,
         storage_initializer=StorageInitializer(fetching.image, fetching.command, fetching.args),
         gateway_host="" if given.gateway_host == "none" else given.gateway_host,
     )
-    return Terms(settings, given.owned == "all", given.namespaces)

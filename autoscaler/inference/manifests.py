@@ -1,0 +1,83 @@
+"""Texts of Kubernetes manifests to the InferenceServices and ServingRuntimes in them, each with its place.
+
+A core: told the texts. Lists of objects are taken apart; what is of another kind is left out, as a file may hold anything else beside.
+Neighbours: `offline`, which asks what becomes of them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from autoscaler.inference.shapes import Fault, Json, listing, mapping, meta, name_of, text
+from gateway.config.problems import ConfigError, Problem
+
+SERVICE = "InferenceService"
+RUNTIMES = ("ServingRuntime", "ClusterServingRuntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object, and where it begins."""
+
+    file: str
+    line: int
+    item: Json
+
+    @property
+    def kind(self) -> str:
+        return text(self.item.get("kind"))
+
+    @property
+    def title(self) -> str:
+        namespace = text(meta(self.item).get("namespace")) or "default"
+        return f"{self.kind} {namespace}/{name_of(self.item)}"
+
+    def problem(self, fault: Fault) -> Problem:
+        return Problem(self.file, self.line, f"{self.title} {fault.path}", fault.text)
+
+    def __repr__(self) -> str:
+        return f"<Manifest {self.title} at {self.file}:{self.line}>"
+
+
+def parse(file: str, content: str) -> list[Manifest]:
+    """All objects of a text. ConfigError when it is no YAML."""
+    try:
+        return [manifest for line, value in _documents(content) for manifest in _objects(file, line, value)]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        words = getattr(error, "problem", None) or "it cannot be read"
+        raise ConfigError(
+            [Problem(file, mark.line + 1 if mark else None, "", f"not YAML: {words}")]
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise ConfigError([Problem(file, None, "", f"not YAML that can be used: {error}")]) from error
+
+
+def services(manifests: Iterable[Manifest]) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest.kind == SERVICE]
+
+
+def runtimes(manifests: Iterable[Manifest]) -> list[Json]:
+    return [manifest.item for manifest in manifests if manifest.kind in RUNTIMES]
+
+
+def _documents(content: str) -> Iterator[tuple[int, Any]]:
+    loader = yaml.SafeLoader(content)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is not None:
+                yield node.start_mark.line + 1, loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _objects(file: str, line: int, value: object) -> Iterator[Manifest]:
+    item = mapping(value)
+    if text(item.get("kind")).endswith("List"):
+        for entry in listing(item.get("items")):
+            yield from _objects(file, line, entry)
+    elif item.get("kind"):
+        yield Manifest(file, line, item)

@@ -1,0 +1,62 @@
+"""InferenceServices and ServingRuntimes in texts of manifests."""
+
+import pytest
+
+from autoscaler.inference.manifests import parse, runtimes, services
+from autoscaler.inference.shapes import Fault
+from gateway.config import ConfigError
+
+TEXT = """\
+kind: ConfigMap
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: flowers}
+---
+---
+kind: List
+items:
+  - {kind: InferenceService, metadata: {name: iris, namespace: models}}
+  - {kind: ServingRuntime, metadata: {name: own}}
+"""
+
+
+def test_what_counts_is_found_among_anything_else() -> None:
+    """In documents and in lists, each with the line where it, or its list, begins."""
+    found = parse("x.yaml", TEXT)
+    titles = [(one.title, one.line) for one in services(found)]
+    assert titles == [
+        ("InferenceService default/flowers", 3),
+        ("InferenceService models/iris", 8),
+    ]
+    assert [item["metadata"]["name"] for item in runtimes(found)] == ["own"]
+
+
+def test_a_fault_is_told_with_its_place() -> None:
+    """File, line, object and field."""
+    (first, _) = services(parse("x.yaml", TEXT))
+    told = first.problem(Fault("spec.predictor", "is empty", refused=True))
+    assert str(told) == "x.yaml:3 InferenceService default/flowers spec.predictor: is empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("kind: [", "x.yaml:1: not YAML: "),
+        ("a: 1\n b: 2", "x.yaml:2: not YAML: "),
+        ("kind: 2026-99-99", "x.yaml: not YAML that can be used: "),
+        ("[" * 5000, "x.yaml: not YAML that can be used: "),
+    ],
+)
+def test_what_is_no_yaml_is_refused_in_a_line(text: str, told: str) -> None:
+    """With the line, where it is known."""
+    with pytest.raises(ConfigError) as refused:
+        parse("x.yaml", text)
+    assert str(refused.value).startswith(told)
+    assert len(refused.value.problems) == 1
+
+
+@pytest.mark.parametrize("text", ["", "a text", "- 1\n- {kind: 3}", "kind: List\nitems: 7"])
+def test_what_is_no_object_is_none(text: str) -> None:
+    """Whatever YAML holds."""
+    assert services(parse("x.yaml", text)) == []
