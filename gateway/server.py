@@ -68,6 +68,8 @@ BEAT = 1.0
 GIL_SECONDS = 0.0002
 """How long another thread may go on when the loop wants the interpreter. A request asks for it several times; Python's own 5 ms would add up.
 """
+_MOST_TOLD = 20
+"""Warnings of one configuration that are logged; two for each of a thousand routes would hold the loop for 40 ms."""
 
 
 def load_for(role: Role, path: Path, overrides: Overrides | None = None) -> Config:
@@ -77,6 +79,13 @@ def load_for(role: Role, path: Path, overrides: Overrides | None = None) -> Conf
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _tell(warnings: list[str], path: Path) -> None:
+    for warning in warnings[:_MOST_TOLD]:
+        logger.warning("%s", warning)
+    if len(warnings) > _MOST_TOLD:
+        logger.warning("%d more like these: `tidegate check %s` tells all", len(warnings) - _MOST_TOLD, path)
 
 
 def _name() -> str:
@@ -217,8 +226,7 @@ class Server:
             self._remove(name, now)
         self.config = config
         warnings = [str(problem) for problem in config.warnings]
-        for warning in warnings:
-            logger.warning("%s", warning)
+        _tell(warnings, config.path)
         self.status.took_over(gateway.table.routes, time.time(), warnings)
 
     def _limit(self, config: Config) -> None:

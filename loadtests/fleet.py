@@ -65,8 +65,8 @@ OTHER_ROUTE = """\
     rules: [{{headers: {{x-cohort: beta}}, split: {{{other}: 1}}}}]
     tags: {{canary: {other}}}
     request_headers: {{set: {{x-model: model-{n}}}}}
-    priority: {{header: x-priority, default: 0}}
-    tenant: {{header: x-tenant}}"""
+    priority: {{header: x-priority, trust: true}}
+    tenant: {{header: x-tenant, trust: true}}"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from autoscaler.processes import Ports
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from gateway.cli import main; main()"]
@@ -27,11 +29,12 @@ DEMO = [
 ]
 
 
+PORTS = Ports(random.Random())  # noqa: S311 (no secret)
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """One that no connection is given by the system, and that no other test of this run has had."""
+    return PORTS.take()
 
 
 class Running:

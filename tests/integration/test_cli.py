@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config import ConfigError, Role
 from gateway.server import load_for
-from tests.integration.running import COMMAND, ROOT
+from tests.integration.running import COMMAND, ROOT, tidegate
 
 GOOD = """\
 listen: 127.0.0.1:0
@@ -135,3 +135,17 @@ def test_schema_is_json_schema() -> None:
     done = run("schema")
     assert done.returncode == 0
     assert json.loads(done.stdout)["properties"]["routes"]
+
+
+async def test_of_many_warnings_the_log_tells_some(path: Path) -> None:
+    """The rest is counted, and `check` and the state have them all."""
+    routes = [
+        {"name": f"r{n}", "hosts": [f"h{n}"], "split": {"iris": 1}, "priority": {"header": "x-p"}}
+        for n in range(30)
+    ]
+    config = {"backends": {"iris": {"target": {"urls": ["http://127.0.0.1:9"]}}}, "routes": routes}
+    async with tidegate(path.parent, config, command="gateway") as running:
+        warned = [line for line in running.log.splitlines() if "WARNING" in line]
+        told = (await running.state())["config"]["warnings"]
+    assert (len(told), len(warned)) == (30, 21)
+    assert warned[-1].endswith(f"10 more like these: `tidegate check {running.path}` tells all")

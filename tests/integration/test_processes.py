@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -355,19 +355,33 @@ with asyncio.Runner(loop_factory={{"asyncio": None, "uvloop": uvloop.new_event_l
 """
 
 
-def run_program(
-    tmp_path: Path, loop: str, end: str, path: str | None = None
-) -> tuple[subprocess.Popen[str], list[int]]:
-    program = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", PROGRAM, str(tmp_path), loop, end],
-        cwd=HERE.parent.parent,
-        env=dict(os.environ) if path is None else {**os.environ, "PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    return program, [int(pid) for pid in program.stdout.readline().split()]
+RunProgram = Callable[..., tuple[subprocess.Popen[str], list[int]]]
+
+
+@pytest.fixture
+def run_program(tmp_path: Path) -> Iterator[RunProgram]:
+    """Starts it and tells its pods; ends it after the test, in case the test has not."""
+    made: list[subprocess.Popen[str]] = []
+
+    def run(loop: str, end: str, path: str | None = None) -> tuple[subprocess.Popen[str], list[int]]:
+        program = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-c", PROGRAM, str(tmp_path), loop, end],
+            cwd=HERE.parent.parent,
+            env=dict(os.environ) if path is None else {**os.environ, "PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        made.append(program)
+        assert program.stdout is not None
+        return program, [int(pid) for pid in program.stdout.readline().split()]
+
+    yield run
+    for program in made:
+        if program.poll() is None:
+            program.kill()
+            program.communicate()
 
 
 def wait_until_gone(pids: list[int]) -> None:
@@ -379,9 +393,9 @@ def wait_until_gone(pids: list[int]) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("path", [None, ""], ids=["with setpriv", "without setpriv"])
-def test_pods_die_with_a_parent_that_is_killed(tmp_path: Path, loop: str, path: str | None) -> None:
+def test_pods_die_with_a_parent_that_is_killed(run_program: RunProgram, loop: str, path: str | None) -> None:
     """A kill -9 of Tidegate leaves no pod behind, whichever way pods are started."""
-    program, pids = run_program(tmp_path, loop, "live", path)
+    program, pids = run_program(loop, "live", path)
     assert len(pids) == 2
     program.kill()
     program.communicate()
@@ -390,17 +404,19 @@ def test_pods_die_with_a_parent_that_is_killed(tmp_path: Path, loop: str, path: 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize(("end", "status"), [("leave", 0), ("fail", 4)])
-def test_pods_die_with_a_parent_that_just_ends(tmp_path: Path, end: str, status: int, loop: str) -> None:
+def test_pods_die_with_a_parent_that_just_ends(
+    run_program: RunProgram, end: str, status: int, loop: str
+) -> None:
     """A program that ends without stop() leaves no pod behind, and its interpreter ends without a complaint."""
-    program, pids = run_program(tmp_path, loop, end)
+    program, pids = run_program(loop, end)
     _, errors = program.communicate(timeout=20)
     assert (program.returncode, errors) == (status, "")
     wait_until_gone(pids)
 
 
-def test_ctrl_c_reaches_the_parent_alone(tmp_path: Path) -> None:
+def test_ctrl_c_reaches_the_parent_alone(tmp_path: Path, run_program: RunProgram) -> None:
     """SIGINT to the parent's process group, as a terminal sends it, does not touch the pods."""
-    program, pids = run_program(tmp_path, "asyncio", "live")
+    program, pids = run_program("asyncio", "live")
     assert os.getpgid(program.pid) == program.pid
     assert all(os.getpgid(pid) == pid for pid in pids)
     os.killpg(program.pid, signal.SIGINT)
