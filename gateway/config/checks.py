@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from gateway.config.circles import circles
 from gateway.config.explain import MOST_HINTS, listing, nearest
 from gateway.config.matching import Matching
 from gateway.config.models import BackendConfig, Document
@@ -204,6 +205,7 @@ def warnings(document: Document) -> Iterator[Fault]:
             text = f"{network} is everyone: any client can pretend to be any other"
             yield Fault(("forwarded", "trusted_proxies", i), text)
     yield from _unbelieved(document)
+    yield from circles(document.routes)
     used = {name for route in document.routes for name in route.backends}
     for name in document.backends:
         if name not in used:
