@@ -72,6 +72,33 @@ class TestWhole:
             assert client.answer(b"POST").body == b"ok"
             w.assert_at_rest()
 
+    def test_a_reload_that_removes_its_backend_meanwhile_costs_it_nothing(self) -> None:
+        """It goes where the new configuration sends it."""
+        w = world()
+        body = b'{"model": "gpt-4o"}'
+        client = w.client().send(post(b"", length=len(body)), body[:-1])
+        other = World()
+        w.gateway.table = other.gateway.table
+        w.gateway.apply(w.backend, w.backend.remove(w.loop.now))
+        client.send(body[-1:])
+        assert read_request(other.link.received)[1] == body
+        other.link.say(OK)
+        assert client.answer(b"POST").status == 200
+        assert w.backend.stats.begun == 0
+        w.assert_at_rest()
+        other.assert_at_rest()
+
+    def test_a_backend_that_is_removed_meanwhile_is_asked_no_more(self) -> None:
+        """Nobody would know of the request that is open to its pod, which may be gone the next moment."""
+        w = world()
+        body = b'{"model": "iris"}'
+        client = w.client().send(post(b"", length=len(body)), body[:-1])
+        w.gateway.apply(w.backend, w.backend.remove(w.loop.now))
+        client.send(body[-1:])
+        assert problem(client)[:2] == (503, "backend_removed")
+        assert w.link.received == b""
+        w.assert_at_rest()
+
     def test_no_pod_hears_of_a_request_before_its_body_is_there(self) -> None:
         """Nor is a slot taken."""
         w = world()
