@@ -266,9 +266,10 @@ class Copy:
         endpoint = self._endpoint
         if self._ended or endpoint is None:
             return
-        if failure in {Failure.UNSEEN, Failure.STALE} and not self._fresh:
-            # Most likely closed for its idleness.
-            self._dial(endpoint, endpoint.pool or self._gateway.pool(endpoint))
+        pool = endpoint.pool
+        if failure in {Failure.UNSEEN, Failure.STALE} and not self._fresh and pool is not None:
+            # Most likely closed for its idleness; not so where the pod is gone, and its pool with it.
+            self._dial(endpoint, pool)
             return
         self._note(UPSTREAM_RESET.status)
         self._end("failed")

@@ -369,3 +369,16 @@ async def test_a_copy_whose_answer_never_ends_has_its_slot_not_for_good(*, leave
         world.advance(3)
         assert world.outcomes == {"timeout": 1}
         assert (world.dark.in_flight, world.counted.in_flight, world.copied.transport.end) == (0, 0, "abort")
+
+
+async def test_a_pod_that_is_gone_gets_no_new_connection() -> None:
+    """Nobody would close it."""
+    world = Mirrored()
+    client = world.client().send(POST)
+    world.publish_dark()
+    world.copied.hang_up()
+    await settle()
+    assert (world.outcomes, world.twin.connections) == ({"failed": 1}, [world.copied])
+    world.link.say(OK % b"ok")
+    assert client.answer(b"POST").status == 200
+    world.assert_nothing_left()
