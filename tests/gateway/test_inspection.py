@@ -4,9 +4,10 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.affinity import Affinity
 from gateway.asked import Source
 from gateway.backend import Limits
 from gateway.conditions import Condition, Conditions, Look
@@ -228,6 +229,28 @@ class TestLaws:
         assert client.answer(b"POST").body == b"ok"
         w.assert_at_rest()
         assert w.gateway.buffered.held == 0
+
+    @settings(deadline=None, max_examples=100)
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda value: (
+                st.lists(value)
+                | st.dictionaries(st.sampled_from(["model", "prompt", "messages", "role"]), value)
+            ),
+        ),
+        st.sampled_from(["", " ", "\n"]),
+    )
+    @example("x", "")
+    def test_whatever_a_body_says_its_request_ends(self, said: object, before: str) -> None:
+        """At a pod, or with an answer of the gateway's own: a text is a body as well."""
+        w = world(steering=Steering(look=Look(1000)))
+        w.ref.affinity = Affinity(prompt=10, look=Look(1000))
+        client = w.client().send(post((before + json.dumps(said)).encode()))
+        if not client.received:
+            w.link.say(OK)
+        assert client.answer(b"POST").status in {200, 404, 413}
+        w.assert_at_rest()
 
 
 class TestRefused:
