@@ -69,8 +69,8 @@ class Redirect:
                     "this route redirects to another scheme of the same host, and the request names none",
                 )
         scheme = self.scheme + b":" if self.scheme else b""
-        # Two slashes in front would name a host.
-        return scheme + b"//" + host + target if host else b"/" + target.lstrip(b"/")
+        # Two slashes in front would name a host, and browsers take a backslash for one.
+        return scheme + b"//" + host + target if host else b"/" + target.lstrip(b"/\\")
 
 
 def _portless(host: bytes) -> bytes:

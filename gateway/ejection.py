@@ -199,17 +199,22 @@ class Ejections:
 
     def settle(self) -> None:
         """Look again at who is needed all the same: pods have come or gone, or are out or back."""
+        if self._doubtful or self.panicking:
+            self._reconsider()
         self._schedule()
-        if not self._doubtful and not self.panicking:
-            return
+
+    # -- inside
+
+    def _reconsider(self) -> None:
         accepting = self._accepting()
         out = sum(endpoint in self._doubtful for endpoint in accepting)
         self.panicking = len(accepting) - out < self.panic * len(accepting) and out > 0
         for endpoint in self._doubtful:
             endpoint.barred = endpoint.suspect or not self.panicking
+            if not endpoint.barred:
+                # It gets requests as any other: none of them is a trial, and the Breaker minds the end of none.
+                endpoint.trial = NO_TRIAL
             self._look_again(endpoint)
-
-    # -- inside
 
     def _served(self, now: float) -> Iterator[str]:
         """Those who have been out for long enough."""

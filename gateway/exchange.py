@@ -117,7 +117,11 @@ class Exchange(Mirroring):
             self._total_due = self._begun + timeouts.request
             self._arm(self._total_due)
         search = self._search
-        endpoint = backend.enter(now, None if search is None else search.key)
+        if search is None:
+            endpoint = backend.enter(now)
+        else:
+            # A body may take long to look into, a fallback long to come; its table may be an old one by then.
+            endpoint = None if backend.removed else backend.enter(now, search.key)
         if endpoint is None:
             self._wait(backend, now)
         else:

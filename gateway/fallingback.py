@@ -88,7 +88,10 @@ class FallingBack(Retrying):
 
     def _elsewhere(self, search: "Search") -> bool:
         fallback, backend = search.fallback, self._backend
-        if fallback is None or backend is None or fallback.ref.backend is backend:
+        if fallback is None or backend is None:
+            return False
+        if fallback.ref.backend is backend or fallback.ref.backend.removed:
+            search.fallback = None
             return False
         if self._client is None or self._responded or not self._kept:
             return False

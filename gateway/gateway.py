@@ -123,9 +123,12 @@ class Gateway:
         """An Endpoint refused a connection, and why, or may be dying: it gets nothing new until a probe gets through."""
         if endpoint.suspect:
             return
-        backend.suspect(endpoint, self.now(), suspect=True, refusal=refusal)
+        now = self.now()
+        granted = backend.suspect(endpoint, now, suspect=True, refusal=refusal)
         self.waits(backend)
         self.on_suspect(backend, endpoint)
+        # One more that is out may begin a panic, in which those that were out are used again.
+        self.hand_out(granted, now)
 
     def trust(self, backend: Backend, endpoint: Endpoint) -> None:
         """It accepts connections again."""

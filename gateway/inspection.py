@@ -52,7 +52,7 @@ class Inspecting(FallingBack):
         self._search = search = Search(found, asked, self._gateway.draw)
         return self._advance(search)
 
-    def _advance(self, search: Search) -> BackendRef | None:
+    def _advance(self, search: Search, *, again: bool = False) -> BackendRef | None:
         step = search.advance()
         if step is None:
             self.fail(
@@ -61,6 +61,9 @@ class Inspecting(FallingBack):
         elif isinstance(step, Look):
             self._look_into(search, step.limit)
         elif isinstance(step, BackendRef):
+            anew = self._search_anew(search.asked) if step.backend.removed and not again else None
+            if anew is not None:
+                return self._advance(anew, again=True)
             self._rank(search)
             alias = search.alias_for
             if alias is not None:
@@ -70,6 +73,13 @@ class Inspecting(FallingBack):
         else:
             self._answer(step)
         return None
+
+    def _search_anew(self, asked: Asked) -> Search | None:
+        """Its body took long, and another configuration holds by now, in which its Backend is no more."""
+        found = self._gateway.table.match(self._head.host or b"", self._head.target)
+        if found is not None:
+            self._search = Search(found, asked, self._gateway.draw)
+        return None if found is None else self._search
 
     @property
     def standing(self) -> "Standing":

@@ -174,6 +174,8 @@ def scan(body: bytes, wanted: frozenset[str]) -> dict[str, tuple[int, int]]:
     return found.found
 
 
+_DECODER = json.JSONDecoder(parse_int=float)
+"""Nobody looks at the numbers, and Python refuses to make an int of more than 4,300 digits."""
 PROMPT_MEMBERS = frozenset(("messages", "prompt"))
 """What `prompt_key` needs to know of a body."""
 
@@ -188,7 +190,7 @@ def prompt_key(body: bytes, found: Mapping[str, tuple[int, int]], characters: in
         said = _first_user_message(body, found["messages"])
     elif "prompt" in found:
         begin, end = found["prompt"]
-        said = _text(json.loads(body[begin:end]))
+        said = _text(_DECODER.decode(body[begin:end].decode()))
     begun = said[:characters].encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(begun, digest_size=8).digest(), "big") if begun else None
 
@@ -203,14 +205,13 @@ def _first_user_message(body: bytes, place: tuple[int, int]) -> str:
 
 def _items(text: str) -> Iterator[Any]:
     """The items of a valid array, one at a time; nothing when it is something else."""
-    decoder = json.JSONDecoder()
     at = 1 if text.startswith("[") else len(text)
     while True:
         while at < len(text) and text[at] in " \t\n\r,":
             at += 1
         if at >= len(text) or text[at] == "]":
             return
-        item, at = decoder.raw_decode(text, at)
+        item, at = _DECODER.raw_decode(text, at)
         yield item
 
 

@@ -79,6 +79,7 @@ class Copy:
         "_head",
         "_held",
         "_key",
+        "_last",
         "_launched",
         "_mirror",
         "_over",
@@ -112,7 +113,7 @@ class Copy:
         self._endpoint: Endpoint | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._pod: PodStream | None = None
-        self._due = inf
+        self._due = self._last = inf
         self._sent = self._sent_first = 0.0
         self._first, self._second = Heard(), Heard()
         self._first_over = False
@@ -163,8 +164,11 @@ class Copy:
         self._first_over = True
         if not self._launched and not self._ended:
             self._end("cut")
-        else:
-            self._conclude()
+        elif not self._ended:
+            # An answer without an end has a slot until somebody leaves; here nobody does.
+            timeouts = self._mirror.ref.timeouts
+            self._bound(timeouts.response + timeouts.idle if timeouts.response and timeouts.idle else 0.0)
+        self._conclude()
 
     # -- its own way
 
@@ -178,6 +182,7 @@ class Copy:
             return
         self._endpoint = endpoint
         timeouts = self._mirror.ref.timeouts
+        self._bound(timeouts.request)
         self._expect(now, timeouts.response)
         pool = endpoint.pool or self._gateway.pool(endpoint)
         pod = pool.take(now)
@@ -214,15 +219,22 @@ class Copy:
     def _expect(self, now: float, seconds: float) -> None:
         """One that hangs has a slot for as long as a request would."""
         self._due = now + seconds if seconds else inf
-        if self._due < inf:
-            self._gateway.wheel.arm(self, self._due)
+        self._gateway.wheel.arm(self, self._due)
+
+    def _bound(self, seconds: float) -> None:
+        """It has no more than this from now on, however it goes on."""
+        if seconds:
+            self._last = min(self._last, self._gateway.now() + seconds)
+            self._gateway.wheel.arm(self, self._last)
 
     def on_time(self, now: float) -> float:
         """The wheel asks."""
-        if not self._ended and now >= self._due:
-            self._note(RESPONSE_TIMEOUT.status)
+        due = min(self._due, self._last)
+        if not self._ended and now >= due:
+            if now >= self._due:
+                self._note(RESPONSE_TIMEOUT.status)
             self._end("timeout")
-        return inf if self._ended else self._due
+        return inf if self._ended else due
 
     # -- what its pod says
 
@@ -254,9 +266,10 @@ class Copy:
         endpoint = self._endpoint
         if self._ended or endpoint is None:
             return
-        if failure in {Failure.UNSEEN, Failure.STALE} and not self._fresh:
-            # Most likely closed for its idleness.
-            self._dial(endpoint, endpoint.pool or self._gateway.pool(endpoint))
+        pool = endpoint.pool
+        if failure in {Failure.UNSEEN, Failure.STALE} and not self._fresh and pool is not None:
+            # Most likely closed for its idleness; not so where the pod is gone, and its pool with it.
+            self._dial(endpoint, pool)
             return
         self._note(UPSTREAM_RESET.status)
         self._end("failed")

@@ -24,8 +24,9 @@ def in_target(target: bytes) -> str | None:
 
 def in_body(body: bytes, found: Found) -> str | None:
     """The name in a body; None when there is none, or what stands there is no text."""
-    begin, end = found.get(MEMBER, (0, 0))
-    return json.loads(body[begin:end]) if body[begin : begin + 1] == b'"' else None
+    place = found.get(MEMBER)
+    value = b"" if place is None else body[place[0] : place[1]]
+    return json.loads(value) if value.startswith(b'"') else None
 
 
 def put_into_target(target: bytes, name: str) -> bytes:

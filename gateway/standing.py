@@ -16,7 +16,7 @@ HIGHEST = 100
 """Priorities are between this and its negative: each one that is in use costs a line of a metric."""
 LONGEST_TENANT = 128
 """Bytes of a tenant's name that count."""
-_INTEGER = re.compile(rb"[+-]?[0-9]{1,3}")
+_INTEGER = re.compile(rb"([+-]?)(?=[0-9])0*+([0-9]*+)")
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,12 @@ class Ranking:
 
 
 def _number(value: bytes | None, otherwise: int) -> int:
-    if value is None or not _INTEGER.fullmatch(value):
+    found = None if value is None else _INTEGER.fullmatch(value)
+    if found is None:
         return otherwise
-    return max(-HIGHEST, min(int(value), HIGHEST))
+    # Four digits are beyond the bounds, whatever follows: int() takes long for many, and refuses more.
+    number = min(int(found[2][:4] or b"0"), HIGHEST)
+    return -number if found[1] == b"-" else number
 
 
 def _name(line: bytes) -> bytes:

@@ -32,9 +32,10 @@ def test_what_a_redirect_leaves_out_stays() -> None:
 
 
 def test_nobody_is_led_to_a_host_that_a_path_names() -> None:
-    """Two slashes in front of a path would be one."""
+    """Two slashes in front of a path would be one, and to browsers a backslash is a slash."""
     to_root = Redirect(302, move=Move((b"/old",), frozenset(), b"/"))
-    assert location(to_root, head(b"/old//evil.example.com")) == b"/evil.example.com"
+    for slashes in (b"//", b"/\\", b"/\\/", b"/\\\\"):
+        assert location(to_root, head(b"/old" + slashes + b"evil.example.com")) == b"/evil.example.com"
 
 
 def test_a_redirect_that_cannot_know_the_host_says_so() -> None:

@@ -139,6 +139,23 @@ def test_a_trial_without_a_verdict_is_made_again() -> None:
         scene.backend.leave(tried, scene.now)
 
 
+def test_a_trial_that_ends_in_a_panic_without_a_verdict_is_made_again() -> None:
+    """The pod is used as any other for the while, and is no other's after it."""
+    scene = Scene(2)
+    scene.answer(0, *[500] * 5)
+    scene.advance(30.1)
+    tried = scene.backend.enter(scene.now)
+    assert tried is scene.pods[0]
+    scene.backend.suspect(scene.pods[1], scene.now, suspect=True)
+    assert scene.backend.ejections.panicking
+    scene.backend.leave(tried, scene.now)
+    scene.backend.suspect(scene.pods[1], scene.now, suspect=False)
+    assert not scene.backend.ejections.panicking
+    scene.advance(1)
+    assert scene.ask(200) is scene.pods[0]
+    assert (scene.out, scene.backend.breaker.available) == ({}, 2)
+
+
 def test_a_pod_that_does_well_is_forgiven_in_time() -> None:
     """One ejection less for each interval without."""
     scene = Scene()

@@ -162,6 +162,20 @@ async def test_it_falls_back_once() -> None:
     world.assert_all_at_rest()
 
 
+async def test_a_backend_that_was_removed_is_no_fallback() -> None:
+    """Its pods may be gone the next moment: who waits goes on waiting, and browsers are shown their page in its time."""
+    world = Two(pods=0, page=Placeholder(3.0, Fixed(503, body=b"starting")))
+    programs, browser = world.client().send(GET), world.client().send(BROWSER)
+    world.gateway.apply(world.small, world.small.remove(world.loop.now))
+    world.advance(2.5)
+    assert (world.backend.breaker.queued, world.small.in_flight, world.fallbacks) == (2, 0, {})
+    world.advance(1)
+    assert browser.answer().body == b"starting"
+    world.publish(cannot_start="no such image")
+    assert (programs.answer().status, world.small.stats.begun) == (503, 0)
+    world.assert_all_at_rest()
+
+
 async def test_a_body_that_is_still_coming_goes_on_there() -> None:
     """What was held, then the rest, to its route's limit."""
     world = Two(pods=0)

@@ -4,9 +4,10 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.affinity import Affinity
 from gateway.asked import Source
 from gateway.backend import Limits
 from gateway.conditions import Condition, Conditions, Look
@@ -71,6 +72,33 @@ class TestWhole:
             w.link.say(OK)
             assert client.answer(b"POST").body == b"ok"
             w.assert_at_rest()
+
+    def test_a_reload_that_removes_its_backend_meanwhile_costs_it_nothing(self) -> None:
+        """It goes where the new configuration sends it."""
+        w = world()
+        body = b'{"model": "gpt-4o"}'
+        client = w.client().send(post(b"", length=len(body)), body[:-1])
+        other = World()
+        w.gateway.table = other.gateway.table
+        w.gateway.apply(w.backend, w.backend.remove(w.loop.now))
+        client.send(body[-1:])
+        assert read_request(other.link.received)[1] == body
+        other.link.say(OK)
+        assert client.answer(b"POST").status == 200
+        assert w.backend.stats.begun == 0
+        w.assert_at_rest()
+        other.assert_at_rest()
+
+    def test_a_backend_that_is_removed_meanwhile_is_asked_no_more(self) -> None:
+        """Nobody would know of the request that is open to its pod, which may be gone the next moment."""
+        w = world()
+        body = b'{"model": "iris"}'
+        client = w.client().send(post(b"", length=len(body)), body[:-1])
+        w.gateway.apply(w.backend, w.backend.remove(w.loop.now))
+        client.send(body[-1:])
+        assert problem(client)[:2] == (503, "backend_removed")
+        assert w.link.received == b""
+        w.assert_at_rest()
 
     def test_no_pod_hears_of_a_request_before_its_body_is_there(self) -> None:
         """Nor is a slot taken."""
@@ -201,6 +229,28 @@ class TestLaws:
         assert client.answer(b"POST").body == b"ok"
         w.assert_at_rest()
         assert w.gateway.buffered.held == 0
+
+    @settings(deadline=None, max_examples=100)
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda value: (
+                st.lists(value)
+                | st.dictionaries(st.sampled_from(["model", "prompt", "messages", "role"]), value)
+            ),
+        ),
+        st.sampled_from(["", " ", "\n"]),
+    )
+    @example("x", "")
+    def test_whatever_a_body_says_its_request_ends(self, said: object, before: str) -> None:
+        """At a pod, or with an answer of the gateway's own: a text is a body as well."""
+        w = world(steering=Steering(look=Look(1000)))
+        w.ref.affinity = Affinity(prompt=10, look=Look(1000))
+        client = w.client().send(post((before + json.dumps(said)).encode()))
+        if not client.received:
+            w.link.say(OK)
+        assert client.answer(b"POST").status in {200, 404, 413}
+        w.assert_at_rest()
 
 
 class TestRefused:

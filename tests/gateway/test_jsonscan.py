@@ -199,6 +199,16 @@ class TestPromptKey:
             key({"prompt": "häll" + "x"}, 4) == key({"prompt": "häll" + "y"}, 4) != key({"prompt": "häl"}, 4)
         )
 
+    def test_numbers_of_any_length_do_not_matter(self) -> None:
+        """Python makes no int of more than 4,300 digits; a body may have them."""
+        digits = b"1" * 5000
+        said = b'{"messages": [{"role": %b}, {"role": "user", "n": %b, "content": ["hel", %b, "lo"]}]}' % (
+            (digits,) * 3
+        )
+        for body in (said, b'{"prompt": ["hello", -%b]}' % digits):
+            assert prompt_key(body, scan(body, PROMPT_MEMBERS), 100) == key({"prompt": "hello"})
+        assert prompt_key(b'{"prompt": %b}' % digits, {"prompt": (11, 5011)}, 100) is None
+
     def test_it_is_the_same_everywhere(self) -> None:
         """Replicas must agree, and those of tomorrow."""
         assert key({"prompt": "hello"}) == 0xA7B6EDA801E5347D

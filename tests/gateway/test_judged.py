@@ -123,3 +123,22 @@ async def test_who_has_a_key_in_common_meets_one_pod_and_waits_with_it() -> None
     other.say(OK)
     assert world.backend.breaker.queued == 0
     assert sum(client.answers(b"GET") != [] for client in clients) == 1
+
+
+async def test_who_waits_gets_a_pod_of_a_panic_that_a_lost_connection_begins() -> None:
+    """One pod is out for its answer; when the other one drops a connection, the first is used again, by those who wait as well."""
+    once = EjectionPolicy(consecutive_5xx=1)
+    world = World(pods=2, limits=Limits(concurrency=1, ejection=once), retries=RetryPolicy(on=frozenset()))
+    world.client().send(GET)
+    bad = asked(world)
+    bad.say(ERROR)
+    first = world.client().send(POST)
+    dying = asked(world)
+    waits = world.client().send(GET)
+    assert world.backend.breaker.queued == 1
+    dying.hang_up(ConnectionResetError(104, "reset"))
+    assert first.answer(b"POST").status == 502
+    assert bad.take() != b""
+    bad.say(OK)
+    assert waits.answer().status == 200
+    world.assert_at_rest()

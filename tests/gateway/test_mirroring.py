@@ -348,3 +348,37 @@ async def test_a_copys_answer_counts_for_its_pod() -> None:
     assert answered.count(world.twin.port) == 2
     assert world.dark.endpoints[world.twin.uid].barred
     world.assert_nothing_left()
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "answered"])
+async def test_a_copy_whose_answer_never_ends_has_its_slot_not_for_good(*, leaves: bool) -> None:
+    """Nobody will ever leave it; so it may go on for some time after its request is over, or for as long as a request may."""
+    for timeouts, most in ((Timeouts(response=20.0, idle=10.0), 31), (Timeouts(request=10.0), 11)):
+        world = Mirrored(mirror_timeouts=timeouts)
+        client = world.client().send(POST)
+        world.link.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        world.copied.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        if leaves:
+            client.vanish()
+        else:
+            world.link.say(b"0\r\n\r\n")
+        for _ in range(most - 2):
+            world.advance(1)
+            world.copied.say(b"2\r\nok\r\n")
+        assert world.dark.in_flight == 1
+        world.advance(3)
+        assert world.outcomes == {"timeout": 1}
+        assert (world.dark.in_flight, world.counted.in_flight, world.copied.transport.end) == (0, 0, "abort")
+
+
+async def test_a_pod_that_is_gone_gets_no_new_connection() -> None:
+    """Nobody would close it."""
+    world = Mirrored()
+    client = world.client().send(POST)
+    world.publish_dark()
+    world.copied.hang_up()
+    await settle()
+    assert (world.outcomes, world.twin.connections) == ({"failed": 1}, [world.copied])
+    world.link.say(OK % b"ok")
+    assert client.answer(b"POST").status == 200
+    world.assert_nothing_left()

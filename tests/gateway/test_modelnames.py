@@ -38,3 +38,9 @@ def test_a_body_changes_at_its_name_alone(before: str, name: str) -> None:
     renamed = put_into_body(body, found, name)
     assert renamed == b'{ "x": [1.50, "\\u0061"],\n"model" : %b , "y":1e3 }' % json.dumps(name).encode()
     assert in_body(renamed, scan(renamed, frozenset(("model",)))) == name
+
+
+@pytest.mark.parametrize("body", [b'"model"', b'["model"]', b"{}", b'{"model": 1}', b'{"model": ["x"]}'])
+def test_a_body_may_name_none(body: bytes) -> None:
+    """A text that is a whole body is no name."""
+    assert in_body(body, scan(body, frozenset(("model",)))) is None

@@ -48,7 +48,15 @@ def test_everyone_may_be_believed() -> None:
         (b"", 3),
         (b"high", 3),
         (b"1.5", 3),
-        (b"1234", 3),
+        (b"1234", 100),
+        (b"-1000", -100),
+        (b"-" + b"9" * 9000, -100),
+        (b"00000", 0),
+        (b"-0000005", -5),
+        (b"0" * 60000 + b"x", 3),
+        (b"+", 3),
+        (b"5 ", 3),
+        (b"\xb2", 3),
     ],
 )
 def test_a_value_that_is_no_priority_is_none(value: bytes, priority: int) -> None:
