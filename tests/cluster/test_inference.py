@@ -148,6 +148,25 @@ async def test_a_new_storage_uri_under_load(services: Services) -> None:
     assert load.failed == {}, load.details[:3]
 
 
+async def test_others_come_change_and_go_beside_one_under_load(services: Services) -> None:
+    """Every document that changes is taken over by a gateway that answers; the one under load loses no request."""
+    url = await services.begin()
+    await services.apply(services.container())
+    await served(services, url)
+    async with loaded(url, 4, services.host()) as load:
+        for turn in range(3):
+            name = f"rose-{turn}"
+            await services.apply(services.container("v1"), name)
+            await services.apply({**services.container("v1"), "minReplicas": 0}, name)
+            await services.there.until(lambda name=name: services.is_ready(name), within=60)
+            await services.apply({**services.container("v2"), "canaryTrafficPercent": 50}, name)
+            await services.there.until(lambda: true(load.answers["200"] > 20))
+            await services.there.api.delete(services.path(name))
+        await services.there.until(lambda: true(load.answers["200"] > 100))
+    assert load.failed == {}, load.details[:3]
+    assert load.answers["200"] > 100
+
+
 def runtime() -> Object:
     """A ServingRuntime whose command is the demo's server."""
     container = {
