@@ -381,7 +381,7 @@ def _model_status() -> Schema:
         states=obj(
             "activeModelState",
             activeModelState={**one_of(*states), "default": "Pending"},
-            targetModelState={**one_of(*states), "default": ""},
+            targetModelState=one_of(*states),
         ),
         transitionStatus={**transition, "default": "UpToDate"},
     )

@@ -4,7 +4,7 @@ They work on as much of the file as could be read, so that one pass finds everyt
 used; a warning is kept in `Config.warnings` and printed by `tidegate check`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,7 @@ from gateway.splits import LONGEST_CYCLE, reduce_weights
 from gateway.targets import ScaleTarget
 
 if TYPE_CHECKING:
-    from gateway.conditions import Conditions
     from gateway.config.queues import PriorityConfig, TenantConfig
-    from gateway.routing import PathRule
 
 
 _SECONDS = ("fallback", "mirror")
@@ -124,21 +122,27 @@ def _readable(routes: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[tuple[in
             yield i, show(name) if isinstance(name, str) else f"routes[{i}]", readable
 
 
+def claims_of(route: RouteConfig) -> Iterator[tuple[int, Hashable, str]]:
+    """The places in the routing table that a route takes: the position of the path, what no other may have, and what it is called."""
+    conditions = route.conditions(route.look, *route.aliases)
+    asking = f" with {conditions}" if conditions is not None else ""
+    for host in dict.fromkeys(route.hosts or (b"",)):
+        on = f"host {host.decode()}" if host else "any host"
+        for j, rule in enumerate(route.paths):
+            yield j, (host, rule, conditions), f"{rule} on {on}{asking}"
+
+
 def _same_claims(routes: Iterable[tuple[int, str, RouteConfig]]) -> Iterator[Fault]:
-    claims: dict[tuple[bytes, PathRule, Conditions | None], tuple[int, str]] = {}
+    claims: dict[Hashable, tuple[int, str]] = {}
     for i, name, route in routes:
-        conditions = route.conditions(route.look, *route.aliases)
-        for host in dict.fromkeys(route.hosts or (b"",)):
-            seen = set()
-            for j, rule in enumerate(route.paths):
-                other, owner = claims.setdefault((host, rule, conditions), (i, name))
-                if other != i or rule in seen:
-                    on = f"host {host.decode()}" if host else "any host"
-                    asking = f" with {conditions}" if conditions is not None else ""
-                    text = f"belongs to route {owner} already" if other != i else "is given twice"
-                    path = ("routes", i, "paths", j) if "paths" in route.model_fields_set else ("routes", i)
-                    yield Fault(path, f"{rule} on {on}{asking} {text}")
-                seen.add(rule)
+        seen = set()
+        for j, place, what in claims_of(route):
+            other, owner = claims.setdefault(place, (i, name))
+            if other != i or place in seen:
+                text = f"belongs to route {owner} already" if other != i else "is given twice"
+                path = ("routes", i, "paths", j) if "paths" in route.model_fields_set else ("routes", i)
+                yield Fault(path, f"{what} {text}")
+            seen.add(place)
 
 
 def document_faults(document: Document) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict, ValidationError
 
-from gateway.config.checks import cross_faults
+from gateway.config.checks import claims_of, cross_faults
 from gateway.config.explain import blank, explain
 from gateway.config.load import Config
 from gateway.config.models import BackendConfig
@@ -127,9 +127,4 @@ def _claims(
             yield replace(target, port=0), f"{target.kind} {show(target.name)}"
     for route in routes:
         yield ("route", route.name), f"route {show(route.name)}"
-        conditions = route.conditions(route.look, *route.aliases)
-        for host in dict.fromkeys(route.hosts or (b"",)):
-            on = f"host {host.decode()}" if host else "any host"
-            asking = f" with {conditions}" if conditions is not None else ""
-            for rule in route.paths:
-                yield (host, rule, conditions), f"{rule} on {on}{asking}"
+        yield from ((place, what) for _, place, what in claims_of(route))

@@ -70,13 +70,23 @@ class Services:
                     await installation.api.delete(f"{_DEFINITIONS}/{name}")
 
     async def _define(self, definition: Object) -> None:
+        """Until its objects are served, which takes an API server a moment, as does forgetting one that a test before had."""
+        name, spec = definition["metadata"]["name"], definition["spec"]
+        await self.there.until(lambda: self._made(name, definition))
+        [version] = spec["versions"]
+        path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
+        await self.there.until(lambda: self.there.api.get(path))
+
+    async def _made(self, name: str, definition: Object) -> bool:
         try:
             await self.there.api.post(_DEFINITIONS, definition)
         except ApiError as error:
             if error.status != 409:
                 raise
-        else:
-            self._defined.append(definition["metadata"]["name"])
+            found = await self.there.api.get(f"{_DEFINITIONS}/{name}")
+            return "deletionTimestamp" not in found["metadata"]
+        self._defined.append(name)
+        return True
 
     async def begin(self, **more: Any) -> str:
         """Run Tidegate with them; the gateway's URL."""

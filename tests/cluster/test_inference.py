@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.cluster.emulation import Emulation
 from tests.cluster.inference import PROBE, SERVER, Services
 from tests.cluster.installation import MODEL, ROOT, Installation
 from tests.cluster.load import BODY, PATH, headers_for, loaded
@@ -145,6 +147,43 @@ async def test_a_new_storage_uri_under_load(services: Services) -> None:
 
         await services.there.until(moved, within=150)
         await services.there.until(lambda: true(load.answers["200"] > 100))
+    assert load.failed == {}, load.details[:3]
+
+
+async def test_others_come_change_and_go_beside_one_under_load(services: Services) -> None:
+    """Every document that changes is taken over by a gateway that answers; the one under load loses no request."""
+    url = await services.begin()
+    await services.apply(services.container())
+    await served(services, url)
+    async with loaded(url, 4, services.host()) as load:
+        for turn in range(3):
+            name = f"rose-{turn}"
+            await services.apply(services.container("v1"), name)
+            await services.apply({**services.container("v1"), "minReplicas": 0}, name)
+            await services.there.until(lambda name=name: services.is_ready(name), within=60)
+            await services.apply({**services.container("v2"), "canaryTrafficPercent": 50}, name)
+            await services.there.until(lambda: true(load.answers["200"] > 20))
+            await services.there.api.delete(services.path(name))
+        await services.there.until(lambda: true(load.answers["200"] > 100))
+    assert load.failed == {}, load.details[:3]
+    assert load.answers["200"] > 100
+
+
+async def test_a_rollout_outlives_the_autoscaler(emulation: Emulation) -> None:
+    """Killed while the new revision comes up; it goes on with what is there, and no request is lost."""
+    there = emulation.installation
+    async with Services.running(there) as services:
+        url = await services.begin()
+        await services.apply(services.container("v1"))
+        await served(services, url)
+        async with loaded(url, 4, services.host()) as load:
+            first = set(await services.deployments())
+            await services.apply(services.container("v2", "--load-time", "3s"))
+            await there.until(lambda: _revisions(services, 2))
+            emulation.signal(await there.leader(), signal.SIGKILL)
+            await there.until(lambda: _revisions(services, 1), within=120)
+            await there.until(lambda: true(load.versions["v2"] > 20))
+        assert not first & set(await services.deployments())
     assert load.failed == {}, load.details[:3]
 
 

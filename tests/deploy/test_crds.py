@@ -1,5 +1,6 @@
 """The definitions of InferenceService are those that the generator makes, and as strict as people know them from KServe."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_the_files_are_what_the_generator_makes(group: str) -> None:
 def test_an_inference_service_has_a_status_of_its_own(group: str) -> None:
     """A plain write leaves it alone."""
     assert resource(group).subresources == ("status",)
+
+
+@pytest.mark.parametrize("group", make.GROUPS)
+def test_no_default_is_empty(group: str) -> None:
+    """Kubernetes 1.20 takes an empty text for null, and the whole definition for wrong."""
+    assert "" not in list(defaults(make.definition(group)))
+
+
+def defaults(schema: object) -> Iterator[object]:
+    if isinstance(schema, dict):
+        if "type" in schema and "default" in schema:
+            yield schema["default"]
+        for part in schema.values():
+            yield from defaults(part)
 
 
 PODS: Object = {

@@ -343,5 +343,13 @@ async def create_sleeper(admin: Api) -> None:
 
 def sleepers(agent: int) -> list[int]:
     """The pods' processes of an agent, once they are what they are to be."""
-    children = psutil.Process(agent).children()
-    return [child.pid for child in children if child.cmdline() == SLEEP]
+    return [child.pid for child in psutil.Process(agent).children() if command(child) == SLEEP]
+
+
+def command(process: psutil.Process) -> list[str]:
+    """None of one that has ended, since it was seen or before that."""
+    try:
+        found: list[str] = process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+    return found

@@ -17,10 +17,10 @@ from functools import partial
 from typing import Any
 
 from autoscaler.cluster.events import Events
-from autoscaler.cluster.inference.kinds import Key, Kind, Object, key_of
+from autoscaler.cluster.inference.kinds import Key, Kind, Object, key_of, owner_of
 from autoscaler.cluster.inference.known import Known
 from autoscaler.cluster.inference.looking import Looking
-from autoscaler.cluster.inference.steps import Step, document_steps, steps_to
+from autoscaler.cluster.inference.steps import Step, difference, document_steps, steps_to
 from autoscaler.cluster.inference.terms import Terms
 from autoscaler.cluster.lease import Lease
 from autoscaler.inference.shapes import Observed, Wanted, digest, mapping, meta, name_of, text
@@ -89,6 +89,8 @@ class InferenceServices:
         """By Deployment: why the API server does not take it."""
         self._name_taken: set[Key] = set()
         """Told of those that another group's has the name of."""
+        self._altered: dict[Key, dict[str, str]] = {}
+        """Of each object that the API server made something else of: the difference, which is not written again."""
         self._answers: dict[Key, tuple[str, str]] = {}
         """Digests of the status that was written last and of what the API server made of it."""
         loop = asyncio.get_running_loop()
@@ -204,7 +206,7 @@ class InferenceServices:
         there = self._known.made(key, uid)
         stuck = {**self._refused.pop(key, {}), **self._stuck_of(key)}
         want = wanted(item, self._known.runtimes, Observed(there, stuck), self._terms.settings, time.time())
-        steps = list(steps_to(want.objects, there))
+        steps = list(steps_to(want.objects, there, self._altered.get(key, {}).values()))
         refused = await self._apply([step for step in steps if step.verb != "delete"])
         self._refused[key] = {
             name_of(step.item): f"the API server does not take it: {e}" for step, e in refused
@@ -225,6 +227,7 @@ class InferenceServices:
             self._of.pop(backend, None)
             self._stuck.pop(backend, None)
         self._answers.pop(key, None)
+        self._altered.pop(key, None)
         self._refused.pop(key, None)
         self._failures.pop(key, None)
         for _, item in self._known.services(key, everything=True):
@@ -265,20 +268,26 @@ class InferenceServices:
         namespace, name = key_of(step.item)
         kind = step.kind
         logger.debug("%s", step)
-        if step.verb == "create":
-            body = partial(self._cluster.create, kind.path(namespace), step.item)
-            answer = await self._lease.write(lambda seconds: body(timeout=seconds))
-            self._known.take(kind, kind.kept(answer))
-        elif step.verb == "replace":
-            body = partial(self._cluster.replace, kind.path(namespace, name), step.item)
-            answer = await self._lease.write(lambda seconds: body(timeout=seconds))
-            self._known.take(kind, kind.kept(answer))
+        if step.verb != "delete":
+            act = self._cluster.create if step.verb == "create" else self._cluster.replace
+            path = kind.path(namespace, "" if step.verb == "create" else name)
+            body = partial(act, path, step.body)
+            answer = kind.kept(await self._lease.write(lambda seconds: body(timeout=seconds)))
+            self._known.take(kind, answer)
+            self._note_difference(step, answer)
         else:
             uid = text(meta(step.item).get("uid"))
             gone = partial(self._cluster.delete, kind.path(namespace, name), uid=uid)
             with _gone_is_well():
                 await self._lease.write(lambda seconds: gone(timeout=seconds))
             self._known.drop(kind, step.item)
+
+    def _note_difference(self, step: Step, answer: Object) -> None:
+        altered = self._altered.setdefault(owner_of(step.item), {})
+        what = f"{step.kind.kind} {name_of(step.item)}"
+        altered.pop(what, None)
+        if differs := difference(answer, step.item):
+            altered[what] = differs
 
     async def _tell(self, key: Key, kind: Kind, item: Object, want: Wanted) -> None:
         """Write the status, and then the Events of what has changed with it."""

@@ -1,11 +1,11 @@
 """From what an InferenceService wants and what there is of it to the writes that are left to do, in their order.
 
-A core. Nothing is written when nothing differs: an object is as it shall be when it carries the digest of what is wanted, a document when its
-text is the same, a status when it is equal. What others keep on our objects stays: a Deployment's count, labels and annotations that are not ours,
-the addresses of a Service.
+A core. Nothing is written when nothing differs: an object is as it shall be when it carries the digest of what is wanted and has each field that
+is, a document when its text is the same, a status when it is equal. What others keep on our objects stays: a Deployment's count, labels and
+annotations that are not ours, the addresses of a Service. What an API server makes of a field is no reason to write it again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from autoscaler.cluster.inference.kinds import (
     made_kind,
     version_of,
 )
-from autoscaler.inference.shapes import WANTED, digest, mapping, meta, texts
+from autoscaler.inference.shapes import digest, mapping, meta, texts
 
 Verb = Literal["create", "replace", "delete"]
 _OURS = "tidegate.dev/"
@@ -40,21 +40,30 @@ class Step:
     kind: Kind
     item: Object
     """As it shall be; to be deleted: as it is."""
+    found: Object | None = None
+    """What it replaces."""
+
+    @property
+    def body(self) -> Object:
+        """What is written."""
+        return self.item if self.found is None else over(self.found, self.item)
 
     def __str__(self) -> str:
         namespace, name = key_of(self.item)
         return f"{self.verb} {self.kind.kind.lower()} {namespace}/{name}"
 
 
-def steps_to(wanted: Iterable[Object], there: Iterable[Object]) -> Iterator[Step]:
-    """To the objects; those that are not wanted any more come last."""
+def steps_to(
+    wanted: Iterable[Object], there: Iterable[Object], altered: Container[str] = ()
+) -> Iterator[Step]:
+    """To the objects; those that are not wanted any more come last. `altered`: the `difference`s with which the API server answered a write."""
     live = {(item["kind"], *key_of(item)): item for item in there}
     for item in wanted:
         found = live.pop((item["kind"], *key_of(item)), None)
         if found is None:
             yield Step("create", made_kind(item), item)
-        elif _seal(found) != _seal(item):
-            yield Step("replace", made_kind(item), over(found, item))
+        elif (differs := difference(found, item)) and differs not in altered:
+            yield Step("replace", made_kind(item), item, found)
     yield from (Step("delete", made_kind(item), item) for item in live.values() if not _is_going(item))
 
 
@@ -69,7 +78,7 @@ def document_steps(
         if found is None:
             yield Step("create", DOCUMENTS, item)
         elif mapping(found.get("data")) != item["data"]:
-            yield Step("replace", DOCUMENTS, over(found, item))
+            yield Step("replace", DOCUMENTS, item, found)
     yield from (Step("delete", DOCUMENTS, item) for item in live.values())
 
 
@@ -102,8 +111,26 @@ def over(found: Mapping[str, Any], item: Object) -> Object:
     return made
 
 
-def _seal(item: Mapping[str, Any]) -> str:
-    return texts(meta(item).get("annotations")).get(WANTED, "")
+def difference(found: Mapping[str, Any], item: Object) -> str:
+    """A digest of what is not as it shall be, and of how it shall be; "" when all is. What is there beside it counts for nothing."""
+    whole = _fields(item)
+    part = _part(_fields(found), whole)
+    return "" if part == whole else digest([item["kind"], *key_of(item), part, whole])
+
+
+def _fields(item: Mapping[str, Any]) -> Object:
+    """Those that we set; who owns it is what it was found by."""
+    about = meta(item)
+    return {"labels": about.get("labels"), "annotations": about.get("annotations"), "spec": item.get("spec")}
+
+
+def _part(found: object, wanted: object) -> object:
+    """As much of what is there as has a place in what is wanted."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        return {key: _part(found[key], value) for key, value in wanted.items() if key in found}
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        return [_part(one, other) for one, other in zip(found, wanted, strict=True)]
+    return found
 
 
 def _is_going(item: Mapping[str, Any]) -> bool:

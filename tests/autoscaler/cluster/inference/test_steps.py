@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoscaler.cluster.inference.kinds import DOCUMENTS
-from autoscaler.cluster.inference.steps import Step, document_item, document_steps, over, steps_to
+from autoscaler.cluster.inference.steps import Step, difference, document_item, document_steps, over, steps_to
 from autoscaler.inference.shapes import WANTED
 
 Object = dict[str, Any]
@@ -27,9 +29,33 @@ def said(steps: Any) -> list[str]:
 
 
 def test_what_is_as_wanted_is_left_alone() -> None:
-    """By the digest that it carries, whatever else the server has put in."""
+    """It has all that we set, whatever else the server has put in."""
     live = there(made(replicas=3, strategy={"type": "RollingUpdate"}))
     assert said(steps_to([made()], [live])) == []
+
+
+_VALUES = st.recursive(
+    st.sampled_from(["a", "b", 0, 1, True, None]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["x", "y"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "selector", "ports"]), _VALUES, min_size=1), st.data())
+def test_what_another_hand_changed_is_put_back_once(spec: Object, data: st.DataObject) -> None:
+    """Whatever it was; and whatever an API server makes of a write is left as it is from then on."""
+    item = made(kind="Service", **spec)
+    key = data.draw(st.sampled_from(sorted(spec)))
+    changed = data.draw(_VALUES.filter(lambda value: value != spec[key]))
+    live = there(made(kind="Service", **{**spec, key: changed}))
+    altered = difference(live, item)
+    if altered:
+        assert said(steps_to([item], [live])) == ["replace service models/iris"]
+    assert said(steps_to([item], [live], {altered})) == []
+    [back] = steps_to([item], [there(made(kind="Service", other=1))])
+    assert said(steps_to([item], [there(back.body)])) == []
 
 
 def test_objects_are_made_replaced_and_at_last_deleted() -> None:
