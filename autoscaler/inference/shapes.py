@@ -74,6 +74,8 @@ class Observed:
     """Deployments, Services and HorizontalPodAutoscalers that are ours and its own, each with its `kind`."""
     cannot_start: Mapping[str, str] = field(default_factory=dict)
     """By a Deployment's name: why its pods cannot start, or why it cannot even be made."""
+    unrouted: str = ""
+    """Why its document cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class _Working:
         self._service = service
         self._runtimes = runtimes
         self._settings = settings
+        self._unrouted = observed.unrouted
         self._there = {
             name_of(item): item
             for item in observed.objects
@@ -116,6 +117,7 @@ class _Working:
             {**self._unmade, **self._live},
             self._main.runtime,
             self._faults,
+            self._unrouted,
         )
         status, events = status_of(facts, now)
         return Wanted(objects, document, status, events, self._faults)

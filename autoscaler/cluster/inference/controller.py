@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from autoscaler.cluster.events import Events
-from autoscaler.cluster.inference.kinds import Key, Kind, Object, key_of
+from autoscaler.cluster.inference.kinds import DOCUMENTS, Key, Kind, Object, key_of
 from autoscaler.cluster.inference.known import Known
 from autoscaler.cluster.inference.looking import Looking
 from autoscaler.cluster.inference.steps import Step, document_steps, steps_to
@@ -85,8 +85,8 @@ class InferenceServices:
         """By Backend: whose it is."""
         self._stuck: dict[str, str | None] = {}
         """By Backend: what was last said of why its pods cannot start."""
-        self._refused: dict[Key, dict[str, str]] = {}
-        """By Deployment: why the API server does not take it."""
+        self._refused: dict[Key, dict[str, dict[str, str]]] = {}
+        """By kind and name: why the API server does not take it."""
         self._name_taken: set[Key] = set()
         """Told of those that another group's has the name of."""
         self._answers: dict[Key, tuple[str, str]] = {}
@@ -202,20 +202,22 @@ class InferenceServices:
         await self._turn_away(key, found[1:])
         uid = text(meta(item).get("uid"))
         there = self._known.made(key, uid)
-        stuck = {**self._refused.pop(key, {}), **self._stuck_of(key)}
-        want = wanted(item, self._known.runtimes, Observed(there, stuck), self._terms.settings, time.time())
+        refusals = self._refused.pop(key, {})
+        stuck = {**refusals.get("Deployment", {}), **self._stuck_of(key)}
+        unrouted = next(iter(refusals.get(DOCUMENTS.kind, {}).values()), "")
+        observed = Observed(there, stuck, unrouted)
+        want = wanted(item, self._known.runtimes, observed, self._terms.settings, time.time())
         steps = list(steps_to(want.objects, there))
         refused = await self._apply([step for step in steps if step.verb != "delete"])
-        self._refused[key] = {
-            name_of(step.item): f"the API server does not take it: {e}" for step, e in refused
-        }
         documents = self._known.documents(key)
         refused += await self._apply(document_steps(key, self._cluster.namespace, want.document, documents))
+        self._note_refused(key, refused)
         self._note_backends(key, want)
         await self._tell(key, kind, item, want)
         refused += await self._apply([step for step in steps if step.verb == "delete"])
         if refused:
-            raise refused[0][1]
+            step, error = refused[0]
+            raise ApiError(error.status, error.reason, _why(step, error))
 
     async def _leave(self, key: Key) -> None:
         """It is not there, or not ours, any more."""
@@ -240,6 +242,15 @@ class InferenceServices:
         self._stuck.update({self._backends[key][name]: why for name, why in found.items()})
         return {name: why for name, why in found.items() if why}
 
+    def _note_refused(self, key: Key, refused: Iterable[tuple[Step, ApiError]]) -> None:
+        """For the status; that something of its last life is still there is worth no word."""
+        lasting = self._failures.get(key, 0) + 1 >= _TOLD_AFTER
+        found: dict[str, dict[str, str]] = {}
+        for step, error in refused:
+            if lasting or error.status != 409:
+                found.setdefault(step.kind.kind, {})[name_of(step.item)] = _why(step, error)
+        self._refused[key] = found
+
     def _note_backends(self, key: Key, want: Wanted) -> None:
         for backend in self._backends.pop(key, {}).values():
             self._of.pop(backend, None)
@@ -256,7 +267,7 @@ class InferenceServices:
             try:
                 await self._do(step)
             except ApiError as error:
-                if error.status not in _REFUSED:
+                if error.status not in _REFUSED and error.reason != "AlreadyExists":
                     raise
                 refused.append((step, error))
         return refused
@@ -324,6 +335,12 @@ def _gone_is_well() -> Iterator[None]:
     except ApiError as error:
         if error.status != 404:
             raise
+
+
+def _why(step: Step, error: ApiError) -> str:
+    if error.reason == "AlreadyExists":
+        return f"cannot {step}: another has made what is called so, and it is not taken over"
+    return f"cannot {step}: the API server does not take it: {error}"
 
 
 def _about(kind: Kind, item: Object) -> _About:

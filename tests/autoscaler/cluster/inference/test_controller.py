@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autoscaler.cluster.inference import looking
+from autoscaler.cluster.inference import controller, looking
 from autoscaler.cluster.inference.terms import Terms
 from autoscaler.inference.shapes import Settings
 from tests.autoscaler.cluster.inference.place import GROUP, Place, definitions, quiet, running, service
@@ -151,6 +151,49 @@ async def test_what_another_has_made_is_not_taken_over(place: Place) -> None:
     await eventually(lambda: place.is_ready("rose"), within=15)
     await eventually(lambda: "CannotApply" in place.reasons(), within=30)
     assert place.get("services", "iris-predictor")["metadata"].get("ownerReferences") is None
+
+
+@pytest.mark.parametrize("name", ["iris-predictor", "iris"])
+async def test_a_service_of_anothers_holds_up_nothing_else_of_it(place: Place, name: str) -> None:
+    """Gateways need none of the two, so it is served and its status says so."""
+    taken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {}}
+    await place.api.apply([taken, service()])
+    await eventually(place.is_ready, within=15)
+    assert place.documents() == ["isvc.default.iris"]
+    await eventually(lambda: "CannotApply" in place.reasons(), within=30)
+    assert place.is_ready()
+
+
+async def test_a_document_of_anothers_is_left_alone_and_told_in_the_status(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients are not led to it, so it is not ready."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.05)
+    about = {"name": "isvc.default.iris", "namespace": "tidegate"}
+    await place.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {"a": "b"}})
+    await place.api.apply(service())
+    await eventually(lambda: "another has made" in str(place.status().get("conditions")), within=20)
+    assert not place.is_ready()
+    assert place.get("configmaps", "isvc.default.iris", "tidegate")["data"] == {"a": "b"}
+    place.api.store.delete("configmaps", "tidegate", "isvc.default.iris")
+    await eventually(place.is_ready, within=20)
+
+
+async def test_a_deployment_of_anothers_is_left_alone_and_told_in_the_status(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the very name that a revision has."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.05)
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    [name] = place.names("deployments", "default")
+    theirs = place.get("deployments", name)
+    place.api.store.delete(GROUP, "default", "iris")
+    await eventually(lambda: not place.names("deployments", "default"), within=10)
+    await place.api.apply({**theirs, "metadata": {"name": name, "namespace": "default"}})
+    await place.api.apply(service())
+    await eventually(lambda: "another has made" in str(place.status().get("conditions")), within=20)
+    assert place.get("deployments", name)["metadata"].get("ownerReferences") is None
 
 
 async def test_a_deployment_that_is_refused_is_told_in_the_status(place: Place) -> None:
