@@ -77,7 +77,7 @@ class Observed:
     cannot_start: Mapping[str, str] = field(default_factory=dict)
     """By a Deployment's name: why its pods cannot start, or why it cannot even be made."""
     unrouted: str = ""
-    """Why its document cannot be written."""
+    """Why its document cannot be written, or is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class _Status:
         serves = bool(self._traffic())
         ingress = _GOOD if serves else Word("False", latest.reason or "NoRoute", latest.message)
         if self._unrouted:
-            ingress = Word("False", "CannotApply", self._unrouted[:_LONGEST_MESSAGE])
+            ingress = Word("False", "NotRouted", self._unrouted[:_LONGEST_MESSAGE])
         predictor = latest if latest.status != "True" else routes
         words = {
             "IngressReady": ingress,
@@ -251,6 +251,9 @@ class _Status:
             if word is not None and word.status == "False" and word.message != text(was.get("message")):
                 normal = word.reason == "Stopped"
                 yield "Normal" if normal else "Warning", word.reason or reason, word.message
+        ingress = words["IngressReady"]
+        if self._unrouted and ingress.message != text(said.get("IngressReady", {}).get("message")):
+            yield "Warning", ingress.reason, ingress.message
         if words["Ready"].status == "True" and said.get("Ready", {}).get("status") != "True":
             yield "Normal", "InferenceServiceReady", f"{self._service.name} is ready"
 

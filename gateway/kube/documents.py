@@ -41,6 +41,11 @@ def written_of(item: Json) -> Written:
     )
 
 
+def source_of(namespace: str, name: str) -> str:
+    """What such a ConfigMap is called, for people."""
+    return f"configmap {namespace}/{name}"
+
+
 class Documents:
     """All of one cluster's, on the running loop. `stop` it in the end."""
 
@@ -131,7 +136,7 @@ class Documents:
 
     def _parsed(self, name: str, found: Written) -> Part | tuple[Problem, ...]:
         try:
-            return parse(f"configmap {self._namespace}/{name}", found.text)
+            return parse(source_of(self._namespace, name), found.text)
         except ConfigError as error:
             return error.problems
 

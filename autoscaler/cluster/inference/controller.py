@@ -20,13 +20,14 @@ from autoscaler.cluster.events import Events
 from autoscaler.cluster.inference.kinds import DOCUMENTS, Key, Kind, Object, key_of
 from autoscaler.cluster.inference.known import Known
 from autoscaler.cluster.inference.looking import Looking
-from autoscaler.cluster.inference.steps import Step, document_steps, steps_to
+from autoscaler.cluster.inference.steps import Step, document_name, document_steps, steps_to
 from autoscaler.cluster.inference.terms import Terms
 from autoscaler.cluster.lease import Lease
 from autoscaler.inference.shapes import Observed, Wanted, digest, mapping, meta, name_of, text
 from autoscaler.inference.wanted import wanted
 from autoscaler.plan import Superseded
 from gateway.kube.client import ApiError, Cluster, ClusterError
+from gateway.kube.documents import source_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,15 @@ class InferenceServices:
         events: Events,
         cannot_start: Callable[[str], str | None],
         terms: Terms,
+        *,
+        left_out: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        """`cannot_start`: why the pods of the Backend of this name cannot start."""
+        """`cannot_start`: why the pods of the Backend of this name cannot start; `left_out`: why the document that is called so is not in force."""
         self._cluster = cluster
         self._lease = lease
         self._events = events
         self._cannot_start = cannot_start
+        self._left_out = left_out
         self._terms = terms
         self._known = Known()
         self._looking = Looking(cluster, terms.namespaces, self._known, self._told)
@@ -116,6 +120,10 @@ class InferenceServices:
         key = self._of.get(backend)
         if key is not None and self._cannot_start(backend) != self._stuck.get(backend):
             self._want(key)
+
+    def look_again(self) -> None:
+        """There is news of documents."""
+        self._told(None)
 
     # -- whose turn it is
 
@@ -204,7 +212,8 @@ class InferenceServices:
         there = self._known.made(key, uid)
         refusals = self._refused.pop(key, {})
         stuck = {**refusals.get("Deployment", {}), **self._stuck_of(key)}
-        unrouted = next(iter(refusals.get(DOCUMENTS.kind, {}).values()), "")
+        source = source_of(self._cluster.namespace, document_name(key))
+        unrouted = next(iter(refusals.get(DOCUMENTS.kind, {}).values()), "") or self._left_out(source) or ""
         observed = Observed(there, stuck, unrouted)
         want = wanted(item, self._known.runtimes, observed, self._terms.settings, time.time())
         steps = list(steps_to(want.objects, there))

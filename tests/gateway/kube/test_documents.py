@@ -36,8 +36,10 @@ class Process:
         self.path = path
         self.taken: list[Config] = []
         self.refused: list[list[str]] = []
+        self.left_out: list[dict[str, str]] = []
+        refused, left_out = self.refused.append, self.left_out.append
         self.following = Following(
-            load(path), lambda: load(path), self._take, self.refused.append, lambda: cluster
+            load(path), lambda: load(path), self._take, refused, lambda: cluster, left_out=left_out
         )
 
     async def _take(self, config: Config) -> None:
@@ -111,6 +113,9 @@ async def test_the_file_wins_also_when_it_comes_later(process: Process) -> None:
             f"configmap models/isvc.models.a: / on host a.example.com belongs to {process.path}",
         ]
     ]
+    assert list(process.left_out[-1]) == ["configmap models/isvc.models.a"]
+    process.path.write_text(FILE)
+    await eventually(lambda: process.left_out[-1] == {})
 
 
 async def test_a_file_that_asks_for_none_has_none(process: Process) -> None:

@@ -121,6 +121,20 @@ async def test_why_pods_cannot_start_is_told(place: Place) -> None:
     await eventually(lambda: "no such image" in str(place.status().get("conditions")), within=5)
 
 
+async def test_a_document_that_is_left_out_is_told(place: Place) -> None:
+    """Clients are not led to it, whatever its pods do."""
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    place.left_out["configmap tidegate/isvc.default.iris"] = "host x belongs to tidegate.yaml"
+    place.controller.look_again()
+    await eventually(lambda: "belongs to" in str(place.status().get("conditions")), within=5)
+    assert not place.is_ready()
+    await eventually(lambda: "NotRouted" in place.reasons(), within=5)
+    place.left_out.clear()
+    place.controller.look_again()
+    await eventually(place.is_ready, within=5)
+
+
 async def test_the_count_of_a_deployment_is_kept(place: Place) -> None:
     """Whoever scales it, another revision of the objects does not take it back."""
     await place.api.apply(service())
