@@ -82,6 +82,8 @@ class InferenceServices:
         self._again: set[Key] = set()
         """Those that changed while they were looked at."""
         self._failures: dict[Key, int] = {}
+        self._retries: dict[Key, asyncio.TimerHandle] = {}
+        """One each: whatever else makes it fail meanwhile puts it off."""
         self._problems: dict[Key, str] = {}
         self._backends: dict[Key, dict[str, str]] = {}
         """Of each InferenceService's Deployments, by name: the Backend."""
@@ -112,6 +114,8 @@ class InferenceServices:
         """Write nothing more; what is there stays."""
         for task in self._tasks:
             task.cancel()
+        for timer in self._retries.values():
+            timer.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._looking.stop()
 
@@ -182,6 +186,7 @@ class InferenceServices:
             self._failed(key, f"{type(error).__name__}: {error}", fault=error)
         else:
             self._failures.pop(key, None)
+            self._retry(key, None)
             if self._problems.pop(key, None):
                 logger.info("inference service %s: written again", "/".join(key))
 
@@ -196,8 +201,16 @@ class InferenceServices:
             self._problems[key] = problem
             text = "inference service %s: %s; trying again"
             logger.warning(text, "/".join(key), problem, exc_info=fault)
-        asyncio.get_running_loop().call_later(pause, self._want, key)
+        self._retry(key, pause)
         return told
+
+    def _retry(self, key: Key, pause: float | None) -> None:
+        """None: there is no need."""
+        timer = self._retries.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        if pause is not None:
+            self._retries[key] = asyncio.get_running_loop().call_later(pause, self._want, key)
 
     # -- one of them
 

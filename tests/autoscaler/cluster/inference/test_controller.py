@@ -157,6 +157,24 @@ async def test_definitions_may_come_later(tmp_path: Path, monkeypatch: pytest.Mo
         await eventually(place.is_ready, within=15)
 
 
+async def test_an_api_server_that_was_away_makes_no_definition_of_what_is_missing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has ServingRuntimes here; what is looked at goes on being known."""
+    monkeypatch.setattr(looking, "MISSING_AGAIN", 0.1)
+    monkeypatch.setattr(looking, "UNKNOWN_AGAIN", 0.1)
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    # The wait that has begun is a minute's: as after one, by another look.
+    await place.controller.reconfigure(Terms(NAMESPACED, namespaces=("default",)))
+    await eventually(lambda: "acts" in repr(place.controller), within=10)
+    await place.api.faults.away()
+    await asyncio.sleep(0.5)
+    await place.api.faults.back()
+    await place.api.apply(service("rose"))
+    await eventually(lambda: place.is_ready("rose"), within=20)
+
+
 async def test_what_another_has_made_is_not_taken_over(place: Place) -> None:
     """It is told, and holds up no other."""
     taken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "iris-predictor"}, "spec": {}}
@@ -224,6 +242,30 @@ async def test_a_deployment_that_is_refused_is_told_in_the_status(place: Place) 
     assert place.reasons().count("CannotApply") == 1
     place.api.store.admission.remove(refuse)
     await eventually(place.is_ready, within=30)
+
+
+async def test_one_that_fails_is_tried_again_by_one_timer_however_often_it_is_looked_at(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each half minute of a long failure would otherwise add one more that never ends."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.4)
+    monkeypatch.setattr(controller, "LAST_RETRY", 0.4)
+    tries: list[float] = []
+
+    def refuse(_store: object, resource: Resource, obj: dict[str, Any], _old: object) -> None:
+        if resource.plural == "deployments":
+            tries.append(0.0)
+            raise errors.invalid(resource, obj["metadata"]["name"], "spec", "Forbidden: not today")
+
+    place.api.store.admission.append(refuse)
+    await place.api.apply(service())
+    await eventually(lambda: len(tries) > 0, within=15)
+    for _ in range(30):
+        place.controller.look_again()
+        await asyncio.sleep(0.03)
+    tries.clear()
+    await asyncio.sleep(2.0)
+    assert 1 <= len(tries) <= 12
 
 
 async def test_of_two_with_one_name_the_older_is_served(place: Place) -> None:
