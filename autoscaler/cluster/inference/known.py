@@ -93,7 +93,8 @@ class Known:
         ]
 
     def documents(self, key: Key) -> list[Object]:
-        return list(self._documents.get(key, {}).values())
+        """One that does not say whose it is was not written by us, whatever its label."""
+        return list(self._documents.get(key, {}).values()) if all(key) else []
 
     @property
     def runtimes(self) -> Runtimes:

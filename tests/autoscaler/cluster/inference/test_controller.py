@@ -83,6 +83,20 @@ async def test_a_document_whose_service_went_while_nobody_led_is_deleted(place: 
     await eventually(lambda: not place.documents(), within=10)
 
 
+async def test_a_document_that_does_not_say_whose_it_is_is_left_alone(place: Place) -> None:
+    """Somebody wrote it with our label; gateways take it in as well."""
+    about = {
+        "name": "mine",
+        "namespace": "tidegate",
+        "labels": {"tidegate.dev/document": "inference-service"},
+    }
+    await place.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about})
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    await asyncio.sleep(0.5)
+    assert "mine" in place.names("configmaps", "tidegate")
+
+
 async def test_one_that_is_not_ours_any_more_loses_what_we_made(place: Place) -> None:
     """Its own object stays as it is."""
     await place.api.apply(service())
