@@ -194,7 +194,10 @@ class _Roll:
         for name in self._live:
             bounds = self._goal.kept.get(name, self._goal.bounds)
             weight = min(max(shares.get(name, 0), 0), 100)
-            places[name] = Place(weight, bounds.least if weight else 0, bounds.most)
+            if self._budget:  # in the middle of a step none has room to grow
+                places[name] = Place(weight, 0, bounds.most, held=True, budget=self._budget)
+            else:
+                places[name] = Place(weight, bounds.least if weight else 0, bounds.most)
         return Rollout(places, self._rolled, self._previous, self._latest_ready(), self._rolled)
 
     def _main(self) -> dict[str, Place]:
