@@ -38,7 +38,7 @@ LOOKED_AT_AGAIN = 30.0
 FIRST_RETRY = 0.5
 LAST_RETRY = 60.0
 _TOLD_AFTER = 5
-"""Conflicts in a row that are worth a word: a single one is everyday."""
+"""Failures in a row of those that pass that are worth a word: a single one is everyday."""
 _REFUSED = {400, 403, 405, 413, 422}
 """Statuses of a write that would be refused again, and that the others need not wait for."""
 
@@ -179,28 +179,28 @@ class InferenceServices:
         except Superseded:
             return
         except ClusterError as error:
-            conflict = isinstance(error, ApiError) and error.status in {404, 409}
-            if self._failed(key, str(error), conflict=conflict) and isinstance(error, ApiError):
+            if self._failed(key, str(error), error) and isinstance(error, ApiError):
                 await self._complain(key, str(error))
         except Exception as error:  # noqa: BLE001 (told; the fault of one must not end the others' turn)
-            self._failed(key, f"{type(error).__name__}: {error}", fault=error)
+            self._failed(key, f"{type(error).__name__}: {error}", error)
         else:
             self._failures.pop(key, None)
             self._retry(key, None)
             if self._problems.pop(key, None):
                 logger.info("inference service %s: written again", "/".join(key))
 
-    def _failed(
-        self, key: Key, problem: str, *, conflict: bool = False, fault: Exception | None = None
-    ) -> bool:
+    def _failed(self, key: Key, problem: str, error: Exception) -> bool:
         """Try again later; whether it is worth telling, which it is once for as long as it is the same."""
         times = self._failures[key] = self._failures.get(key, 0) + 1
         pause = min(LAST_RETRY, FIRST_RETRY * 2 ** min(times - 1, 10)) * (0.5 + random.random())  # noqa: S311
-        told = problem != self._problems.get(key) and (not conflict or times >= _TOLD_AFTER)
+        if isinstance(error, ApiError) and error.retry_after:
+            pause = max(pause, min(error.retry_after, LAST_RETRY))
+        told = problem != self._problems.get(key) and (not _passes(error) or times >= _TOLD_AFTER)
         if told:
             self._problems[key] = problem
             text = "inference service %s: %s; trying again"
-            logger.warning(text, "/".join(key), problem, exc_info=fault)
+            fault = not isinstance(error, ClusterError)
+            logger.warning(text, "/".join(key), problem, exc_info=error if fault else None)
         self._retry(key, pause)
         return told
 
@@ -357,6 +357,11 @@ def _gone_is_well() -> Iterator[None]:
     except ApiError as error:
         if error.status != 404:
             raise
+
+
+def _passes(error: Exception) -> bool:
+    """Something is newer than was known, or the API server has too much to do: an Event for each InferenceService would be more of it."""
+    return isinstance(error, ApiError) and (error.status in {404, 409, 429} or error.status >= 500)
 
 
 def _why(step: Step, error: ApiError) -> str:

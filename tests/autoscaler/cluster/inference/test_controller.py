@@ -258,6 +258,20 @@ async def test_a_deployment_that_is_refused_is_told_in_the_status(place: Place) 
     await eventually(place.is_ready, within=30)
 
 
+async def test_an_api_server_with_too_much_to_do_is_not_told_of_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again when it says, and no Event is one more request for each."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.05)
+    await eventually(lambda: "acts" in repr(place.controller), within=10)
+    place.api.faults.answer(429, times=3, verb="create", resource="deployments", retry_after=1)
+    await place.api.apply(service())
+    await asyncio.sleep(0.8)
+    assert place.api.counts["create", "deployments"] == 1
+    await eventually(place.is_ready, within=20)
+    assert "CannotApply" not in place.reasons()
+
+
 async def test_one_that_fails_is_tried_again_by_one_timer_however_often_it_is_looked_at(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
