@@ -301,11 +301,11 @@ class InferenceServices:
         if step.verb == "create":
             body = partial(self._cluster.create, kind.path(namespace), step.item)
             answer = await self._lease.write(lambda seconds: body(timeout=seconds))
-            self._known.take(kind, kind.kept(answer))
+            self._known.wrote(kind, kind.kept(answer))
         elif step.verb == "replace":
             body = partial(self._cluster.replace, kind.path(namespace, name), step.item)
             answer = await self._lease.write(lambda seconds: body(timeout=seconds))
-            self._known.take(kind, kind.kept(answer))
+            self._known.wrote(kind, kind.kept(answer))
         else:
             uid = text(meta(step.item).get("uid"))
             gone = partial(self._cluster.delete, kind.path(namespace, name), uid=uid)
@@ -323,7 +323,7 @@ class InferenceServices:
         body = partial(self._cluster.replace, path, {**item, "status": want.status})
         answer = await self._lease.write(lambda seconds: body(timeout=seconds))
         kept = kind.kept(answer)
-        self._known.take(kind, kept)
+        self._known.wrote(kind, kept)
         self._answers[key] = digest(want.status), digest(mapping(kept.get("status")))
         for event in want.events:
             await self._events.tell(_about(kind, item), *event)

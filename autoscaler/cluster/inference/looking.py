@@ -85,7 +85,7 @@ class _Copy:
         if now is not None:
             self._told(self._known.take(self.kind, now))
         elif before is not None:
-            self._told(self._known.drop(self.kind, before))
+            self._told(self._known.ended(self.kind, before))
 
     def settled(self) -> None:
         self._told(None)
