@@ -101,6 +101,7 @@ async def _serve(
         partial(_reload, autoscaler, streams, reloads),
         lambda problems: reloads.refused(problems, time.time()),
         lambda: None if autoscaler.link is None else autoscaler.link.cluster,
+        left_out=lambda reasons: None if autoscaler.link is None else autoscaler.link.left_out(reasons),
     )
     await following.begin(autoscaler.start, _PATIENCE)
     # No sooner: each Backend goes on from its data, then come the beats that were missed.

@@ -38,10 +38,13 @@ class Following:
         take: Callable[[Config], Awaitable[None]],
         refused: Callable[[list[str]], None],
         cluster: Callable[[], Cluster | None],
+        *,
+        left_out: Callable[[dict[str, str]], object] = lambda _: None,
     ) -> None:
         """`config` was taken over already. `read` reads the file anew; `take` takes a configuration over: both raise ConfigError, with nothing changed.
 
-        `refused` is told what could not be used; `cluster` is asked for the documents' cluster, None where they are not for this process.
+        `refused` is told what could not be used; `cluster` is asked for the documents' cluster, None where they are not for this process; `left_out` is
+        told of all documents that are not in force as they are written, by what they are called, and why.
         """
         self.file = config
         """The people's, the last one that could be used."""
@@ -49,6 +52,7 @@ class Following:
         self._take = take
         self._refused = refused
         self._cluster = cluster
+        self._left_out = left_out
         self._documents: Documents | None = None
         self._told: list[str] = []
         self._taking = asyncio.Lock()
@@ -102,6 +106,12 @@ class Following:
         """Of documents, once for as long as it is the same."""
         wrong = self._documents.problems if self._documents is not None else []
         problems = [str(problem) for problem in [*wrong, *clashes]]
+        reasons: dict[str, str] = {}
+        for problem in [*wrong, *clashes]:
+            reasons.setdefault(
+                problem.file, f"{problem.where}: {problem.text}" if problem.where else problem.text
+            )
+        self._left_out(reasons)
         if problems and problems != self._told:
             self._refuse(problems)
         self._told = problems

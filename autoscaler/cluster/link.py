@@ -39,6 +39,7 @@ class ClusterLink:
         self.targets = ClusterTargets(self._discovery, self.lease, self._viewed)
         self._on_view = on_view
         self._inference: InferenceServices | None = None
+        self._documents_left_out: dict[str, str] = {}
         self._lack = ""
         """Why there are no gateways."""
 
@@ -61,7 +62,19 @@ class ClusterLink:
             self._inference = None
         elif terms is not None:
             events = Events(self.cluster, self.lease)
-            self._inference = InferenceServices(self.cluster, self.lease, events, self._cannot_start, terms)
+            self._inference = InferenceServices(
+                self.cluster, self.lease, events, self._cannot_start, terms, left_out=self._left_out
+            )
+
+    def left_out(self, reasons: dict[str, str]) -> None:
+        """These documents are not in force as they are written, as is told of their InferenceServices."""
+        changed = reasons != self._documents_left_out
+        self._documents_left_out = reasons
+        if changed and self._inference is not None:
+            self._inference.look_again()
+
+    def _left_out(self, document: str) -> str | None:
+        return self._documents_left_out.get(document)
 
     def _cannot_start(self, backend: str) -> str | None:
         view = self.targets.view(backend)

@@ -13,6 +13,7 @@ import yaml
 from autoscaler.inference.shapes import Fault, Json, listing, mapping, meta, name_of, text
 from gateway.config.problems import ConfigError, Problem
 
+_MOST_VALUES = 1_000_000
 SERVICE = "InferenceService"
 RUNTIMES = ("ServingRuntime", "ClusterServingRuntime")
 
@@ -69,9 +70,25 @@ def _documents(content: str) -> Iterator[tuple[int, Any]]:
         while loader.check_node():
             node = loader.get_node()
             if node is not None:
-                yield node.start_mark.line + 1, loader.construct_document(node)
+                value = loader.construct_document(node)
+                _check_size(value)
+                yield node.start_mark.line + 1, value
     finally:
         loader.dispose()
+
+
+def _check_size(value: object) -> None:
+    """ValueError when it is more than anybody writes, as aliases make it: of what stands inside of itself there is no end."""
+    left, found = [value], 0
+    while left:
+        found += 1
+        if found > _MOST_VALUES:
+            raise ValueError(f"more than {_MOST_VALUES:,} values, counting what aliases stand for")
+        each = left.pop()
+        if isinstance(each, dict):
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
 
 
 def _objects(file: str, line: int, value: object) -> Iterator[Manifest]:

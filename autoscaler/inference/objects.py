@@ -70,10 +70,15 @@ class Maker:
         self._settings = settings
 
     def deployment(
-        self, name: str, place: Place, variant: str, template: Json, there: Mapping[str, Any] | None
+        self,
+        name: str,
+        place: Place,
+        said: Mapping[str, str],
+        template: Json,
+        there: Mapping[str, Any] | None,
     ) -> Json:
-        """`there`: the one that is there."""
-        annotations = {VARIANT: variant} if variant else {}
+        """`said`: annotations, of which the empty ones are left out. `there`: the one that is there."""
+        annotations = {key: value for key, value in said.items() if value}
         if place.budget:
             annotations[BUDGET] = str(place.budget)
         item = self._object("apps/v1", "Deployment", name, annotations)

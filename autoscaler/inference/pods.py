@@ -107,8 +107,19 @@ def pod_faults(predictor: Predictor, runtime: Runtime | None) -> Iterator[Fault]
     ):
         says = "TorchServe reads model-store/ and config/config.properties: if it does not start, name the folder that has both"
         yield Fault(f"{where}.storageUri", says, refused=False)
-    if predictor.model is not None and runtime is not None and not mappings(runtime.spec.get("containers")):
-        yield Fault(f"{where}.runtime", f"{runtime.name} has no containers", refused=True)
+    if predictor.model is not None and runtime is not None:
+        yield from _runtime_faults(runtime, container, f"{where}.runtime")
+
+
+def _runtime_faults(runtime: Runtime, own: Json, path: str) -> Iterator[Fault]:
+    """`own`: the predictor's, whose ports come beside the runtime's."""
+    containers = mappings(runtime.spec.get("containers"))
+    given = serving_of({"containers": containers})
+    if not containers:
+        yield Fault(path, f"{runtime.name} has no containers", refused=True)
+    elif listing(given.get("ports")) and not http_ports(given) and not http_ports(own):
+        says = f"{runtime.name} has no port that speaks HTTP/1.1: gRPC and h2c are not supported"
+        yield Fault(path, says, refused=True)
 
 
 def _is_port(value: object) -> bool:

@@ -342,6 +342,9 @@ def _predictor_faults(spec: Json, predictor: Predictor) -> Iterator[Fault]:
             yield Fault(f"{path}.{key}", _REPORTED[key], refused=False)
         else:
             yield Fault(f"{path}.{key}", "is not known", refused=False)
+    for key in ("labels", "annotations"):
+        if spec.get(key) is not None and texts(spec[key]) != spec[key]:
+            yield Fault(f"{path}.{key}", "must be texts by name: put numbers in quotes", refused=True)
     yield from _container_faults(spec, path)
     if given:
         yield from _model_faults(mapping(spec[given[0]]), predictor, f"{path}.{given[0]}")
@@ -385,8 +388,11 @@ def _model_faults(spec: Json, predictor: Predictor, path: str) -> Iterator[Fault
         )
     if text(spec.get("name")) not in {"", SERVING}:
         yield Fault(f"{path}.name", f"must be {SERVING}, or left out", refused=True)
-    if model.get("image") is not None and not text(model.get("image")):
-        yield Fault(f"{path}.image", "must be text", refused=True)
+    for key in ("image", "storageUri", "runtime", "runtimeVersion", "protocolVersion"):
+        if model.get(key) is not None and not isinstance(model[key], str):
+            yield Fault(f"{path}.{key}", "must be text: put it in quotes", refused=True)
+    if model.get("image") == "":
+        yield Fault(f"{path}.image", "must be an image's name", refused=True)
     for key in spec:
         if key not in _MODEL and key not in {"storage", "confidential"}:
             yield Fault(f"{path}.{key}", "is not known", refused=False)

@@ -89,6 +89,8 @@ class Goal:
     """Pods to start with, where that is said."""
     variants: Sequence[Variant] = ()
     stopped: bool = False
+    kept: Mapping[str, Bounds] = field(default_factory=dict)
+    """Of what is there, as it was last asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +188,16 @@ class _Roll:
 
     def _kept(self) -> Rollout:
         """Nothing that could be done is asked for: all goes on as it was."""
-        bounds, shares = self._goal.bounds, self._known.shares
-        places = {}
+        shares, places = dict(self._known.shares), {}
+        if self._rolled in self._live and not any(shares.get(name, 0) > 0 for name in self._live):
+            shares = {self._rolled: 100}
         for name in self._live:
+            bounds = self._goal.kept.get(name, self._goal.bounds)
             weight = min(max(shares.get(name, 0), 0), 100)
-            places[name] = Place(weight, bounds.least if weight else 0, bounds.most)
-        if self._rolled in places and not any(place.weight for place in places.values()):
-            places[self._rolled] = Place(100, bounds.least, bounds.most)
+            if self._budget:  # in the middle of a step none has room to grow
+                places[name] = Place(weight, 0, bounds.most, held=True, budget=self._budget)
+            else:
+                places[name] = Place(weight, bounds.least if weight else 0, bounds.most)
         return Rollout(places, self._rolled, self._previous, self._latest_ready(), self._rolled)
 
     def _main(self) -> dict[str, Place]:

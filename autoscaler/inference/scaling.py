@@ -4,13 +4,14 @@ Fields go before annotations, and a predictor's annotations before its Inference
 left out, or refused where it would change what is served, so that the document always passes. A core.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from autoscaler.inference.resource import Predictor
-from autoscaler.inference.shapes import Fault, Json, mapping, mappings, text
+from autoscaler.inference.shapes import Fault, Json, mapping, mappings, text, texts
 
 KNATIVE = "autoscaling.knative.dev/"
 _CLASS = "serving.kserve.io/autoscalerClass"
@@ -21,6 +22,16 @@ _CPU_UTILIZATION = 80
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 _IGNORED = {"class", "metric", "target"}
 """Read apart from the table."""
+_READ = (
+    "minReplicas",
+    "maxReplicas",
+    "scaleTarget",
+    "scaleMetric",
+    "scaleMetricType",
+    "autoScaling",
+    "containerConcurrency",
+    "timeout",
+)
 _SAME_NAME = re.compile(r"(?<!^)(?=[A-Z])")
 _HERE = {"rps", "concurrency"}
 _RESOURCES = {"cpu", "memory"}
@@ -43,6 +54,8 @@ class Scaling:
     """Of a HorizontalPodAutoscaler; none: Tidegate scales."""
     behavior: Json = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    source: str = ""
+    """What it was read from, for `scaling_again`; "": nothing was said."""
 
     def backend_scale(self, least: int, most: int) -> Json:
         """Within bounds; `most` 0: unlimited."""
@@ -55,16 +68,29 @@ class Scaling:
 
 def scaling_of(predictor: Predictor, annotations: dict[str, str]) -> Scaling:
     """`annotations`: of the InferenceService."""
-    return _Reading(predictor, annotations).scaling()
+    given = {**annotations, **predictor.annotations}
+    told = {key: value for key, value in given.items() if key == _CLASS or key.startswith(KNATIVE)}
+    spec = {key: predictor.extension[key] for key in _READ if key in predictor.extension}
+    return _Reading(spec, told, predictor.path).scaling()
+
+
+def scaling_again(source: str) -> Scaling:
+    """Of the `source` of one; of anything else, as if nothing were said."""
+    try:
+        given = mapping(json.loads(source or "{}"))
+    except (ValueError, RecursionError):
+        given = {}
+    return _Reading(mapping(given.get("spec")), texts(given.get("annotations")), "").scaling()
 
 
 class _Reading:
-    """One predictor, with the faults found on the way."""
+    """One predictor's fields and annotations, with the faults found on the way."""
 
-    def __init__(self, predictor: Predictor, annotations: dict[str, str]) -> None:
-        self._spec = predictor.extension
-        self._path = predictor.path
-        given = {**annotations, **predictor.annotations}
+    def __init__(self, spec: Json, given: dict[str, str], path: str) -> None:
+        self._spec = spec
+        self._path = path
+        said = {key: value for key, value in (("spec", spec), ("annotations", given)) if value}
+        self._source = json.dumps(said, sort_keys=True, default=str) if said else ""
         self._class = given.get(_CLASS, "")
         self._knative = {
             _SAME_NAME.sub("-", key.removeprefix(KNATIVE)).lower(): (key, value)
@@ -85,8 +111,9 @@ class _Reading:
             scale, metrics = {"pause": True}, ()
         elif self._class not in {"", "hpa", "kpa"}:
             self._report(_class_path(), f"{self._class} is not there: Tidegate scales it")
+        faults = tuple(self._faults)
         return Scaling(
-            least, most, concurrency, timeout, initial, scale, metrics, behavior, tuple(self._faults)
+            least, most, concurrency, timeout, initial, scale, metrics, behavior, faults, self._source
         )
 
     def _bounds(self) -> tuple[int, int]:

@@ -20,6 +20,8 @@ VARIANT = "tidegate.dev/variant"
 """On a revision's Deployment: the predictor's `name`."""
 BUDGET = "tidegate.dev/budget"
 """On a Deployment that replaces another in step: the pods of both that the step began with."""
+SCALING = "tidegate.dev/scaling"
+"""On a revision's Deployment: what its scaling was last read from, so that it goes on when a spec is refused."""
 WANTED = "tidegate.dev/wanted"
 """The digest of the rest of an object, by which it is known whether it is as it shall be."""
 
@@ -74,6 +76,8 @@ class Observed:
     """Deployments, Services and HorizontalPodAutoscalers that are ours and its own, each with its `kind`."""
     cannot_start: Mapping[str, str] = field(default_factory=dict)
     """By a Deployment's name: why its pods cannot start, or why it cannot even be made."""
+    unrouted: str = ""
+    """Why its document cannot be written, or is left out."""
 
 
 @dataclass(frozen=True, slots=True)

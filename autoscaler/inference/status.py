@@ -43,6 +43,8 @@ class Facts:
     live: Mapping[str, Live]
     runtime: Runtime | NoRuntime | None
     faults: Sequence[Fault]
+    unrouted: str = ""
+    """Why its routes do not reach the gateways."""
 
 
 def status_of(facts: Facts, now: float) -> tuple[Json, tuple[Event, ...]]:
@@ -61,6 +63,7 @@ class _Status:
         self._live = facts.live
         self._runtime = facts.runtime
         self._faults = facts.faults
+        self._unrouted = facts.unrouted
         self._refused = [fault for fault in facts.faults if fault.refused]
         self._newest = facts.live.get(facts.rollout.newest) or Live(0)
 
@@ -86,6 +89,8 @@ class _Status:
         routes = self._routes(latest)
         serves = bool(self._traffic())
         ingress = _GOOD if serves else Word("False", latest.reason or "NoRoute", latest.message)
+        if self._unrouted:
+            ingress = Word("False", "NotRouted", self._unrouted[:_LONGEST_MESSAGE])
         predictor = latest if latest.status != "True" else routes
         words = {
             "IngressReady": ingress,
@@ -246,6 +251,9 @@ class _Status:
             if word is not None and word.status == "False" and word.message != text(was.get("message")):
                 normal = word.reason == "Stopped"
                 yield "Normal" if normal else "Warning", word.reason or reason, word.message
+        ingress = words["IngressReady"]
+        if self._unrouted and ingress.message != text(said.get("IngressReady", {}).get("message")):
+            yield "Warning", ingress.reason, ingress.message
         if words["Ready"].status == "True" and said.get("Ready", {}).get("status") != "True":
             yield "Normal", "InferenceServiceReady", f"{self._service.name} is ready"
 

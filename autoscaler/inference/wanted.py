@@ -15,8 +15,10 @@ from autoscaler.inference.pods import model_of, pod_faults, template_of
 from autoscaler.inference.resource import InferenceService, Predictor, read
 from autoscaler.inference.revisions import Bounds, Goal, Known, Live, Rollout, Variant, roll
 from autoscaler.inference.runtimes import NoRuntime, Runtime, Runtimes
-from autoscaler.inference.scaling import Scaling, scaling_of
+from autoscaler.inference.scaling import Scaling, scaling_again, scaling_of
 from autoscaler.inference.shapes import (
+    SCALING,
+    VARIANT,
     Fault,
     Json,
     Observed,
@@ -25,8 +27,10 @@ from autoscaler.inference.shapes import (
     Wanted,
     mapping,
     mappings,
+    meta,
     name_of,
     text,
+    texts,
 )
 from autoscaler.inference.status import Facts, status_of
 from autoscaler.inference.steps import Strategy, strategy_of
@@ -61,6 +65,7 @@ class _Working:
         self._service = service
         self._runtimes = runtimes
         self._settings = settings
+        self._unrouted = observed.unrouted
         self._there = {
             name_of(item): item
             for item in observed.objects
@@ -72,6 +77,7 @@ class _Working:
         self._main = self._revision(service.predictor)
         self._canaries = [self._revision(canary.predictor) for canary in service.canaries]
         self._strategy, self._faults = self._found()
+        self._refused = any(fault.refused for fault in self._faults)
 
     def _found(self) -> tuple[Strategy | None, tuple[Fault, ...]]:
         strategy, wrong = strategy_of(self._service.predictor.extension.get("deploymentStrategy"))
@@ -116,13 +122,14 @@ class _Working:
             {**self._unmade, **self._live},
             self._main.runtime,
             self._faults,
+            self._unrouted,
         )
         status, events = status_of(facts, now)
         return Wanted(objects, document, status, events, self._faults)
 
     def _goal(self) -> Goal:
-        refused = any(fault.refused for fault in self._faults)
-        scaling = self._main.scaling
+        refused, scaling = self._refused, self._main.scaling
+        kept = {name: self._scaling(name) for name in self._there} if refused else {}
         return Goal(
             newest="" if refused else self._main.name,
             bounds=Bounds(scaling.least, scaling.most),
@@ -131,6 +138,7 @@ class _Working:
             initial=scaling.initial,
             variants=() if refused else self._variants(),
             stopped=self._service.stopped,
+            kept={name: Bounds(was.least, was.most) for name, was in kept.items()},
         )
 
     def _variants(self) -> tuple[Variant, ...]:
@@ -157,6 +165,10 @@ class _Working:
         return next((r for r in (self._main, *self._canaries) if r.name == name), None)
 
     def _scaling(self, name: str) -> Scaling:
+        """As asked for; while that is refused, as it was before."""
+        if self._refused:
+            annotations = texts(meta(self._there.get(name, {})).get("annotations"))
+            return scaling_again(annotations.get(SCALING, ""))
         revision = self._of_spec(name)
         return (revision or self._main).scaling
 
@@ -171,8 +183,9 @@ class _Working:
             variant = (
                 revision.predictor.name if revision is not None else self._live.get(name, Live(0)).variant
             )
-            deployments.append(maker.deployment(name, place, variant, template, there))
             scaling = self._scaling(name)
+            said = {VARIANT: variant, SCALING: scaling.source}
+            deployments.append(maker.deployment(name, place, said, template, there))
             if scaling.metrics and not (place.leaving or place.held):
                 autoscalers.append(maker.autoscaler(name, place, scaling))
         return [*deployments, *maker.services(rollout, self._ports(deployments)), *autoscalers]

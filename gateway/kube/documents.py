@@ -6,6 +6,7 @@ Neighbours: `gateway.config.documents` (what they mean), `listwatch` below, `gat
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from gateway.config.documents import Part, parse
 from gateway.kube.client import Cluster
 from gateway.kube.listwatch import ListWatch
 from gateway.kube.objects import Json, metadata
+
+logger = logging.getLogger(__name__)
 
 LABEL = "tidegate.dev/document"
 KEY = "tidegate.yaml"
@@ -39,6 +42,11 @@ def written_of(item: Json) -> Written:
     return Written(
         about.get("creationTimestamp") or "", about.get("resourceVersion") or "", str(data.get(KEY, "{}"))
     )
+
+
+def source_of(namespace: str, name: str) -> str:
+    """What such a ConfigMap is called, for people."""
+    return f"configmap {namespace}/{name}"
 
 
 class Documents:
@@ -114,9 +122,16 @@ class Documents:
             read = await asyncio.to_thread(self._read, texts)
             for name, result in read.items():
                 self._take(name, texts[name], result)
-            await self._told()
+            await self._tell()
             if listed:
                 self._first.set()
+
+    async def _tell(self) -> None:
+        try:
+            await self._told()
+        except Exception:
+            # One that ended this task would leave all later changes unseen.
+            logger.exception("documents were not taken over; the next change of any is")
 
     async def _until_quiet(self) -> None:
         loop = asyncio.get_running_loop()
@@ -131,9 +146,12 @@ class Documents:
 
     def _parsed(self, name: str, found: Written) -> Part | tuple[Problem, ...]:
         try:
-            return parse(f"configmap {self._namespace}/{name}", found.text)
+            return parse(source_of(self._namespace, name), found.text)
         except ConfigError as error:
             return error.problems
+        except Exception as error:  # noqa: BLE001 (told as any problem of it; the others go on)
+            says = f"cannot be read: {type(error).__name__}: {error}"
+            return (Problem(source_of(self._namespace, name), None, "", says),)
 
     def _take(self, name: str, found: Written | None, result: Part | tuple[Problem, ...] | None) -> None:
         self._bad.pop(name, None)

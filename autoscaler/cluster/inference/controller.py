@@ -17,16 +17,17 @@ from functools import partial
 from typing import Any
 
 from autoscaler.cluster.events import Events
-from autoscaler.cluster.inference.kinds import Key, Kind, Object, key_of, owner_of
+from autoscaler.cluster.inference.kinds import DOCUMENTS, Key, Kind, Object, key_of, owner_of
 from autoscaler.cluster.inference.known import Known
 from autoscaler.cluster.inference.looking import Looking
-from autoscaler.cluster.inference.steps import Step, difference, document_steps, steps_to
+from autoscaler.cluster.inference.steps import Step, difference, document_name, document_steps, steps_to
 from autoscaler.cluster.inference.terms import Terms
 from autoscaler.cluster.lease import Lease
 from autoscaler.inference.shapes import Observed, Wanted, digest, mapping, meta, name_of, text
 from autoscaler.inference.wanted import wanted
 from autoscaler.plan import Superseded
 from gateway.kube.client import ApiError, Cluster, ClusterError
+from gateway.kube.documents import source_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ LOOKED_AT_AGAIN = 30.0
 FIRST_RETRY = 0.5
 LAST_RETRY = 60.0
 _TOLD_AFTER = 5
-"""Conflicts in a row that are worth a word: a single one is everyday."""
+"""Failures in a row of those that pass that are worth a word: a single one is everyday."""
 _REFUSED = {400, 403, 405, 413, 422}
 """Statuses of a write that would be refused again, and that the others need not wait for."""
 
@@ -63,12 +64,15 @@ class InferenceServices:
         events: Events,
         cannot_start: Callable[[str], str | None],
         terms: Terms,
+        *,
+        left_out: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        """`cannot_start`: why the pods of the Backend of this name cannot start."""
+        """`cannot_start`: why the pods of the Backend of this name cannot start; `left_out`: why the document that is called so is not in force."""
         self._cluster = cluster
         self._lease = lease
         self._events = events
         self._cannot_start = cannot_start
+        self._left_out = left_out
         self._terms = terms
         self._known = Known()
         self._looking = Looking(cluster, terms.namespaces, self._known, self._told)
@@ -78,6 +82,8 @@ class InferenceServices:
         self._again: set[Key] = set()
         """Those that changed while they were looked at."""
         self._failures: dict[Key, int] = {}
+        self._retries: dict[Key, asyncio.TimerHandle] = {}
+        """One each: whatever else makes it fail meanwhile puts it off."""
         self._problems: dict[Key, str] = {}
         self._backends: dict[Key, dict[str, str]] = {}
         """Of each InferenceService's Deployments, by name: the Backend."""
@@ -85,8 +91,8 @@ class InferenceServices:
         """By Backend: whose it is."""
         self._stuck: dict[str, str | None] = {}
         """By Backend: what was last said of why its pods cannot start."""
-        self._refused: dict[Key, dict[str, str]] = {}
-        """By Deployment: why the API server does not take it."""
+        self._refused: dict[Key, dict[str, dict[str, str]]] = {}
+        """By kind and name: why the API server does not take it."""
         self._name_taken: set[Key] = set()
         """Told of those that another group's has the name of."""
         self._altered: dict[Key, dict[str, str]] = {}
@@ -110,6 +116,8 @@ class InferenceServices:
         """Write nothing more; what is there stays."""
         for task in self._tasks:
             task.cancel()
+        for timer in self._retries.values():
+            timer.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._looking.stop()
 
@@ -118,6 +126,10 @@ class InferenceServices:
         key = self._of.get(backend)
         if key is not None and self._cannot_start(backend) != self._stuck.get(backend):
             self._want(key)
+
+    def look_again(self) -> None:
+        """There is news of documents."""
+        self._told(None)
 
     # -- whose turn it is
 
@@ -169,29 +181,38 @@ class InferenceServices:
         except Superseded:
             return
         except ClusterError as error:
-            conflict = isinstance(error, ApiError) and error.status in {404, 409}
-            if self._failed(key, str(error), conflict=conflict) and isinstance(error, ApiError):
+            if self._failed(key, str(error), error) and isinstance(error, ApiError):
                 await self._complain(key, str(error))
         except Exception as error:  # noqa: BLE001 (told; the fault of one must not end the others' turn)
-            self._failed(key, f"{type(error).__name__}: {error}", fault=error)
+            self._failed(key, f"{type(error).__name__}: {error}", error)
         else:
             self._failures.pop(key, None)
+            self._retry(key, None)
             if self._problems.pop(key, None):
                 logger.info("inference service %s: written again", "/".join(key))
 
-    def _failed(
-        self, key: Key, problem: str, *, conflict: bool = False, fault: Exception | None = None
-    ) -> bool:
+    def _failed(self, key: Key, problem: str, error: Exception) -> bool:
         """Try again later; whether it is worth telling, which it is once for as long as it is the same."""
         times = self._failures[key] = self._failures.get(key, 0) + 1
         pause = min(LAST_RETRY, FIRST_RETRY * 2 ** min(times - 1, 10)) * (0.5 + random.random())  # noqa: S311
-        told = problem != self._problems.get(key) and (not conflict or times >= _TOLD_AFTER)
+        if isinstance(error, ApiError) and error.retry_after:
+            pause = max(pause, min(error.retry_after, LAST_RETRY))
+        told = problem != self._problems.get(key) and (not _passes(error) or times >= _TOLD_AFTER)
         if told:
             self._problems[key] = problem
             text = "inference service %s: %s; trying again"
-            logger.warning(text, "/".join(key), problem, exc_info=fault)
-        asyncio.get_running_loop().call_later(pause, self._want, key)
+            fault = not isinstance(error, ClusterError)
+            logger.warning(text, "/".join(key), problem, exc_info=error if fault else None)
+        self._retry(key, pause)
         return told
+
+    def _retry(self, key: Key, pause: float | None) -> None:
+        """None: there is no need."""
+        timer = self._retries.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        if pause is not None:
+            self._retries[key] = asyncio.get_running_loop().call_later(pause, self._want, key)
 
     # -- one of them
 
@@ -204,20 +225,23 @@ class InferenceServices:
         await self._turn_away(key, found[1:])
         uid = text(meta(item).get("uid"))
         there = self._known.made(key, uid)
-        stuck = {**self._refused.pop(key, {}), **self._stuck_of(key)}
-        want = wanted(item, self._known.runtimes, Observed(there, stuck), self._terms.settings, time.time())
+        refusals = self._refused.pop(key, {})
+        stuck = {**refusals.get("Deployment", {}), **self._stuck_of(key)}
+        source = source_of(self._cluster.namespace, document_name(key))
+        unrouted = next(iter(refusals.get(DOCUMENTS.kind, {}).values()), "") or self._left_out(source) or ""
+        observed = Observed(there, stuck, unrouted)
+        want = wanted(item, self._known.runtimes, observed, self._terms.settings, time.time())
         steps = list(steps_to(want.objects, there, self._altered.get(key, {}).values()))
         refused = await self._apply([step for step in steps if step.verb != "delete"])
-        self._refused[key] = {
-            name_of(step.item): f"the API server does not take it: {e}" for step, e in refused
-        }
         documents = self._known.documents(key)
         refused += await self._apply(document_steps(key, self._cluster.namespace, want.document, documents))
+        self._note_refused(key, refused)
         self._note_backends(key, want)
         await self._tell(key, kind, item, want)
         refused += await self._apply([step for step in steps if step.verb == "delete"])
         if refused:
-            raise refused[0][1]
+            step, error = refused[0]
+            raise ApiError(error.status, error.reason, _why(step, error))
 
     async def _leave(self, key: Key) -> None:
         """It is not there, or not ours, any more."""
@@ -243,6 +267,15 @@ class InferenceServices:
         self._stuck.update({self._backends[key][name]: why for name, why in found.items()})
         return {name: why for name, why in found.items() if why}
 
+    def _note_refused(self, key: Key, refused: Iterable[tuple[Step, ApiError]]) -> None:
+        """For the status; that something of its last life is still there is worth no word."""
+        lasting = self._failures.get(key, 0) + 1 >= _TOLD_AFTER
+        found: dict[str, dict[str, str]] = {}
+        for step, error in refused:
+            if lasting or error.status != 409:
+                found.setdefault(step.kind.kind, {})[name_of(step.item)] = _why(step, error)
+        self._refused[key] = found
+
     def _note_backends(self, key: Key, want: Wanted) -> None:
         for backend in self._backends.pop(key, {}).values():
             self._of.pop(backend, None)
@@ -259,7 +292,7 @@ class InferenceServices:
             try:
                 await self._do(step)
             except ApiError as error:
-                if error.status not in _REFUSED:
+                if error.status not in _REFUSED and error.reason != "AlreadyExists":
                     raise
                 refused.append((step, error))
         return refused
@@ -273,7 +306,7 @@ class InferenceServices:
             path = kind.path(namespace, "" if step.verb == "create" else name)
             body = partial(act, path, step.body)
             answer = kind.kept(await self._lease.write(lambda seconds: body(timeout=seconds)))
-            self._known.take(kind, answer)
+            self._known.wrote(kind, answer)
             self._note_difference(step, answer)
         else:
             uid = text(meta(step.item).get("uid"))
@@ -299,7 +332,7 @@ class InferenceServices:
         body = partial(self._cluster.replace, path, {**item, "status": want.status})
         answer = await self._lease.write(lambda seconds: body(timeout=seconds))
         kept = kind.kept(answer)
-        self._known.take(kind, kept)
+        self._known.wrote(kind, kept)
         self._answers[key] = digest(want.status), digest(mapping(kept.get("status")))
         for event in want.events:
             await self._events.tell(_about(kind, item), *event)
@@ -333,6 +366,17 @@ def _gone_is_well() -> Iterator[None]:
     except ApiError as error:
         if error.status != 404:
             raise
+
+
+def _passes(error: Exception) -> bool:
+    """Something is newer than was known, or the API server has too much to do: an Event for each InferenceService would be more of it."""
+    return isinstance(error, ApiError) and (error.status in {404, 409, 429} or error.status >= 500)
+
+
+def _why(step: Step, error: ApiError) -> str:
+    if error.reason == "AlreadyExists":
+        return f"cannot {step}: another has made what is called so, and it is not taken over"
+    return f"cannot {step}: the API server does not take it: {error}"
 
 
 def _about(kind: Kind, item: Object) -> _About:

@@ -23,6 +23,7 @@ from autoscaler.inference.shapes import WANTED, mappings, meta, text, texts
 
 CLASS = "tidegate.dev/class"
 OURS = "tidegate"
+_REMEMBERED = 10_000
 
 
 class Known:
@@ -35,9 +36,12 @@ class Known:
         self._documents: dict[Key, dict[str, Object]] = {}
         self._runtimes: dict[tuple[str, str, str], Object] = {}
         self._chosen_from: Runtimes | None = None
+        self._ended: dict[str, None] = {}
+        """By uid: those whose end was seen lately, the last of them last."""
 
     def take(self, kind: Kind, item: Object) -> Key | None:
-        """An object is there, as it was seen or written. Whose it is; None: everybody's."""
+        """An object is there, as it was seen. Whose it is; None: everybody's."""
+        self._ended.pop(text(meta(item).get("uid")), None)
         if kind in RUNTIMES:
             self._runtimes[(kind.kind, *key_of(item))] = item
             self._chosen_from = None
@@ -48,6 +52,18 @@ class Known:
         if there is None or not is_older(item, there):
             place[name] = item
         return owner
+
+    def wrote(self, kind: Kind, item: Object) -> None:
+        """An object is there as a write was answered; but its end may have been seen before that answer was."""
+        if text(meta(item).get("uid")) not in self._ended:
+            self.take(kind, item)
+
+    def ended(self, kind: Kind, item: Object) -> Key | None:
+        """It was seen to be gone."""
+        self._ended[text(meta(item).get("uid"))] = None
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        return self.drop(kind, item)
 
     def drop(self, kind: Kind, item: Object) -> Key | None:
         """It is gone."""
@@ -93,7 +109,8 @@ class Known:
         ]
 
     def documents(self, key: Key) -> list[Object]:
-        return list(self._documents.get(key, {}).values())
+        """One that does not say whose it is was not written by us, whatever its label."""
+        return list(self._documents.get(key, {}).values()) if all(key) else []
 
     @property
     def runtimes(self) -> Runtimes:

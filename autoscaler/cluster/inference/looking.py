@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 MISSING_AGAIN = 60.0
 """Seconds until a resource that is not defined is looked for again."""
+UNKNOWN_AGAIN = 5.0
+"""Seconds until an API server is asked again that did not say whether one is."""
 
 Told = Callable[[Key | None], object]
 """Something of this InferenceService has changed; None: something that any of them may depend on."""
@@ -33,6 +35,8 @@ class _Copy:
         self._known = known
         self._told = told
         self._missing = False
+        self._problem = ""
+        """Why it is not known whether it is defined."""
         path = kind.path("" if kind.wide else namespace)
         self._watch: ListWatch[Any] = ListWatch(
             cluster, path, kind.kept, self, selector=kind.selector, key=lambda item: "/".join(key_of(item))
@@ -51,31 +55,37 @@ class _Copy:
 
     async def _wait(self) -> None:
         """Until it is defined."""
-        while await self._is_missing():  # noqa: ASYNC110 (what others define has no event to wait for)
-            await asyncio.sleep(MISSING_AGAIN * (0.9 + 0.2 * random.random()))  # noqa: S311
+        while (pause := await self._pause()) is not None:  # noqa: ASYNC110 (what others define has no event to wait for)
+            await asyncio.sleep(pause * (0.9 + 0.2 * random.random()))  # noqa: S311
 
-    async def _is_missing(self) -> bool:
-        """Other failures are the list-watch's."""
+    async def _pause(self) -> float | None:
+        """Seconds until it is looked for again; None: it is defined. An answer that does not say leaves what was known: a list-watch that began on it
+        would never be done where the resource is missing.
+        """
         try:
             await self._cluster.get(self._watch.path, {"limit": "1"})
-        except ApiError as error:
-            if error.status != 404:
-                return False
-        except ClusterError:
-            return False
-        else:
-            return False
+        except ClusterError as error:
+            if isinstance(error, ApiError) and error.status == 404:
+                self._is_missing()
+                return MISSING_AGAIN
+            if str(error) != self._problem:
+                self._problem = str(error)
+                logger.warning("%s: %s; asking again", self.kind, error)
+            return UNKNOWN_AGAIN
+        return None
+
+    def _is_missing(self) -> None:
+        self._problem = ""
         if not self._missing:
             self._missing = True
             logger.info("%s: not defined in this cluster; looked for again every minute", self.kind)
             self._told(None)
-        return True
 
     def changed(self, _: str, before: Object | None, now: Object | None) -> None:
         if now is not None:
             self._told(self._known.take(self.kind, now))
         elif before is not None:
-            self._told(self._known.drop(self.kind, before))
+            self._told(self._known.ended(self.kind, before))
 
     def settled(self) -> None:
         self._told(None)

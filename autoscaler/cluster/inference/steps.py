@@ -82,13 +82,15 @@ def document_steps(
     yield from (Step("delete", DOCUMENTS, item) for item in live.values())
 
 
-def document_item(key: Key, namespace: str, document: Mapping[str, Any]) -> Object:
+def document_name(key: Key) -> str:
     name = ".".join(("isvc", *key))
-    if len(name) > _LONGEST_NAME:
-        name = f"isvc.{digest(key)}"
+    return name if len(name) <= _LONGEST_NAME else f"isvc.{digest(key)}"
+
+
+def document_item(key: Key, namespace: str, document: Mapping[str, Any]) -> Object:
     text = yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True)
     about = {
-        "name": name,
+        "name": document_name(key),
         "namespace": namespace,
         "labels": {DOCUMENT_LABEL: DOCUMENT},
         "annotations": {DOCUMENT_OF: "/".join(key)},

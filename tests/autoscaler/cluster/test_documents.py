@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.standalone import run
+from tests.autoscaler.cluster.inference.place import GROUP, definitions, service
 from tests.eventually import eventually
 from tests.gateway.kube.scene import deployment
 from tests.kube.apiserver import ApiServer
@@ -46,6 +47,26 @@ async def test_backends_of_documents_go_on_from_the_state(
         monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path / "config", namespace="models")))
         await _run(path, (tmp_path / "state.json").exists)
         await _run(path, lambda: "1 of 1 targets go on from what was known" in caplog.text)
+
+
+async def test_of_two_with_one_host_one_is_told_on_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`a-b` in `c` and `a` in `b-c` are called the same from outside; the document that is left out is nobody's route."""
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(FILE)
+    async with ApiServer.running() as api:
+        names = ("models", "c", "b-c")
+        await api.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in names])
+        await api.apply([*definitions(), service("a-b", "c"), service("a", "b-c")])
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path / "config", namespace="models")))
+
+        def told() -> list[bool]:
+            found = [str(record.obj.get("status")) for record in api.store.records(GROUP)]
+            return ["a-b-c.example.com belongs to configmap models/isvc." in status for status in found]
+
+        await _run(path, lambda: any(told()))
+        assert sorted(told()) == [False, True]
 
 
 async def _run(path: Path, done: Callable[[], bool]) -> None:

@@ -32,6 +32,10 @@ def test_what_counts_is_found_among_anything_else() -> None:
     assert [item["metadata"]["name"] for item in runtimes(found)] == ["own"]
 
 
+BOMB = "a0: &a0 x\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(9))
+"""A few lines that are nine to the ninth values."""
+
+
 def test_a_fault_is_told_with_its_place() -> None:
     """File, line, object and field."""
     (first, _) = services(parse("x.yaml", TEXT))
@@ -46,6 +50,8 @@ def test_a_fault_is_told_with_its_place() -> None:
         ("a: 1\n b: 2", "x.yaml:2: not YAML: "),
         ("kind: 2026-99-99", "x.yaml: not YAML that can be used: "),
         ("[" * 5000, "x.yaml: not YAML that can be used: "),
+        ("kind: &a {b: *a}", "x.yaml: not YAML that can be used: more than 1,000,000 values"),
+        (BOMB, "x.yaml: not YAML that can be used: more than 1,000,000 values"),
     ],
 )
 def test_what_is_no_yaml_is_refused_in_a_line(text: str, told: str) -> None:

@@ -177,3 +177,24 @@ def test_a_runtime_without_containers_is_refused() -> None:
     assert [(fault.path, fault.refused) for fault in answer.faults] == [
         ("spec.predictor.model.runtime", True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("ports", "refused"),
+    [
+        ([{"containerPort": 9000, "name": "h2c"}], True),
+        ([{"containerPort": "x"}], True),
+        ([{"containerPort": 9000, "name": "h2c"}, {"containerPort": 8000}], False),
+        (None, False),
+    ],
+)
+def test_a_runtime_without_a_port_for_http_is_refused(ports: Any, refused: bool) -> None:
+    """Its pods would wait for a port that nobody opens."""
+    spec = {
+        "supportedModelFormats": [{"name": "sklearn"}],
+        "containers": [{"name": "kserve-container", "image": "mine:1", "ports": ports}],
+    }
+    about = {"name": "mine", "namespace": "models"}
+    known = runtimes_of([{"kind": "ServingRuntime", "metadata": about, "spec": spec}])
+    answer = wanted(model(runtime="mine"), known, Observed(), Settings(), 1e9)
+    assert [fault.path for fault in answer.faults] == ["spec.predictor.model.runtime"] * refused

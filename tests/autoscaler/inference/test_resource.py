@@ -76,6 +76,19 @@ def test_no_predictor_is_refused() -> None:
     assert faults(item) == [("spec.predictor", True)]
 
 
+@pytest.mark.parametrize("key", ["storageUri", "runtime", "runtimeVersion", "protocolVersion"])
+def test_a_number_where_a_models_text_belongs_is_refused(key: str) -> None:
+    """As YAML has it of `runtimeVersion: 2.6`: left out in silence it would be another image."""
+    assert (f"spec.predictor.model.{key}", True) in faults(model(**{key: 2.6}))
+
+
+@pytest.mark.parametrize("key", ["labels", "annotations"])
+@pytest.mark.parametrize("value", [{"a": 1}, ["a"], {"a": None}])
+def test_labels_that_are_no_texts_are_refused(key: str, value: Any) -> None:
+    """None is left out in silence."""
+    assert (f"spec.predictor.{key}", True) in faults(isvc(**{key: value}))
+
+
 @pytest.mark.parametrize("containers", [[{}], "x", [1], [{"image": "a"}, {"image": "b"}]])
 def test_containers_that_are_none_are_refused(containers: Any) -> None:
     """An image and a name for each; the first may go without a name."""

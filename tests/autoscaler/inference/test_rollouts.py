@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -233,6 +234,25 @@ def test_recreate_has_all_old_pods_leave_first() -> None:
     for _ in range(20):
         cluster.turn()
         assert sorted(cluster.pods.values())[:-1] in ([], [0])
+    cluster.settle()
+    assert cluster.pods == {NEW: 3}
+
+
+@pytest.mark.parametrize("turns", range(1, 9))
+def test_a_mistake_in_the_middle_of_a_step_makes_no_room(turns: int) -> None:
+    """Without surge there are no more pods than there were, whether the spec is refused or not; and the step goes on after."""
+    cluster = rolled_out(load=3, minReplicas=3, maxReplicas=6, deploymentStrategy=IN_PLACE)
+    cluster.change(image=NEW)
+    for _ in range(turns):
+        cluster.turn()
+    weights = cluster.weights
+    cluster.change(logger={})
+    for _ in range(5):
+        cluster.turn()
+        assert sum(cluster.pods.values()) <= 3
+        assert sum(cluster.ready.values()) >= 2
+        assert cluster.weights == weights
+    cluster.change(logger=None)
     cluster.settle()
     assert cluster.pods == {NEW: 3}
 

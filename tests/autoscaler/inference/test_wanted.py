@@ -120,6 +120,48 @@ def test_what_is_refused_leaves_everything_as_it_is() -> None:
     assert "spec.predictor.logger" in condition(answer.status, "Ready")["message"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"minReplicas": "3"},
+        {"minReplicas": 0, "logger": {}},
+        {"maxReplicas": 2},
+        {"containerConcurrency": -1},
+        {"timeout": "9s"},
+        {"scaleMetric": "gpu"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("metric", ["rps", "cpu"])
+def test_what_is_refused_leaves_the_scaling_as_it_was(change: dict[str, Any], metric: str) -> None:
+    """Neither a pod nor a limit goes for a slip of the pen, whichever field it is in."""
+    cluster = Cluster(
+        isvc(minReplicas=4, maxReplicas=9, containerConcurrency=3, timeout=30, scaleMetric=metric), load=5
+    )
+    cluster.settle()
+    before, objects = cluster.last.document, deepcopy(cluster.objects)
+    cluster.change(**change)
+    assert cluster.settle().document == before
+    assert cluster.objects == objects
+    assert cluster.pods == {"flowers:1": 5}
+    assert condition(cluster.last.status, "Ready")["reason"] == "InvalidPredictorSpec"
+    # And as a whole once it is mended.
+    cluster.service["spec"] = isvc(minReplicas=6)["spec"]
+    cluster.settle()
+    assert cluster.pods == {"flowers:1": 6}
+
+
+def test_a_refused_spec_leaves_each_canary_its_own_bounds() -> None:
+    """They are asked for apart."""
+    cluster = Cluster(isvc(minReplicas=1), load=10)
+    entry = isvc(image="flowers:2", name="next", minReplicas=3)["spec"]["predictor"]
+    cluster.service["spec"]["canary"] = [{"predictor": entry, "trafficPercent": 20}]
+    cluster.settle()
+    before = cluster.last.document
+    entry["minReplicas"] = "x"
+    assert cluster.settle().document == before
+
+
 def test_a_refused_one_that_is_new_has_nothing_but_a_status() -> None:
     """There is nothing to run."""
     answer = asked(isvc(workerSpec={}))

@@ -36,8 +36,10 @@ class Process:
         self.path = path
         self.taken: list[Config] = []
         self.refused: list[list[str]] = []
+        self.left_out: list[dict[str, str]] = []
+        refused, left_out = self.refused.append, self.left_out.append
         self.following = Following(
-            load(path), lambda: load(path), self._take, self.refused.append, lambda: cluster
+            load(path), lambda: load(path), self._take, refused, lambda: cluster, left_out=left_out
         )
 
     async def _take(self, config: Config) -> None:
@@ -99,6 +101,26 @@ async def test_one_that_breaks_goes_on_as_it_was(process: Process, api: ApiServe
     assert len(process.refused) == 1
 
 
+async def test_what_nobody_foresaw_in_one_keeps_no_other_away(
+    process: Process, api: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither when it is read nor when it is taken over."""
+    monkeypatch.setattr(documents, "parse", lambda *_: 1 / 0)
+    await api.apply(document("isvc.models.a", leads("d")))
+    await eventually(lambda: process.refused != [])
+    assert process.refused[0] == [
+        "configmap models/isvc.models.a: cannot be read: ZeroDivisionError: division by zero"
+    ]
+    monkeypatch.undo()
+    take = process.following._take
+    monkeypatch.setattr(process.following, "_take", lambda _: 1 / 0)
+    await api.apply(document("isvc.models.c", leads("c")))
+    await eventually(lambda: "were not taken over" in caplog.text)
+    monkeypatch.setattr(process.following, "_take", take)
+    await api.apply(document("isvc.models.a", leads("e")))
+    await eventually(lambda: process.names == ["b", "c", "e"])
+
+
 async def test_the_file_wins_also_when_it_comes_later(process: Process) -> None:
     """The document that clashes is left out, and comes back when the file lets go."""
     process.path.write_text(FILE + leads("a"))
@@ -111,6 +133,9 @@ async def test_the_file_wins_also_when_it_comes_later(process: Process) -> None:
             f"configmap models/isvc.models.a: / on host a.example.com belongs to {process.path}",
         ]
     ]
+    assert list(process.left_out[-1]) == ["configmap models/isvc.models.a"]
+    process.path.write_text(FILE)
+    await eventually(lambda: process.left_out[-1] == {})
 
 
 async def test_a_file_that_asks_for_none_has_none(process: Process) -> None:

@@ -54,6 +54,7 @@ class Place:
     lease: Lease
     controller: InferenceServices
     stuck: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def names(self, what: str, namespace: str = "") -> list[str]:
         return sorted(record.key[1] for record in self.api.store.records(what, namespace))
@@ -110,11 +111,17 @@ async def running(
         lease.start()
         stack.push_async_callback(lease.stop)
         stuck: dict[str, str] = {}
+        left_out: dict[str, str] = {}
         controller = InferenceServices(
-            cluster, lease, Events(cluster, lease), stuck.get, terms or Terms(Settings())
+            cluster,
+            lease,
+            Events(cluster, lease),
+            stuck.get,
+            terms or Terms(Settings()),
+            left_out=left_out.get,
         )
         stack.push_async_callback(controller.stop)
-        yield Place(api, cluster, lease, controller, stuck)
+        yield Place(api, cluster, lease, controller, stuck, left_out)
 
 
 async def quiet(place: Place, seconds: float) -> int:

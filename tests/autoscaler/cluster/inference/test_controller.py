@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autoscaler.cluster.inference import looking
+from autoscaler.cluster.inference import controller, looking
 from autoscaler.cluster.inference.terms import Terms
 from autoscaler.inference.shapes import Settings
 from tests.autoscaler.cluster.inference.place import GROUP, Place, definitions, quiet, running, service
@@ -83,6 +83,20 @@ async def test_a_document_whose_service_went_while_nobody_led_is_deleted(place: 
     await eventually(lambda: not place.documents(), within=10)
 
 
+async def test_a_document_that_does_not_say_whose_it_is_is_left_alone(place: Place) -> None:
+    """Somebody wrote it with our label; gateways take it in as well."""
+    about = {
+        "name": "mine",
+        "namespace": "tidegate",
+        "labels": {"tidegate.dev/document": "inference-service"},
+    }
+    await place.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about})
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    await asyncio.sleep(0.5)
+    assert "mine" in place.names("configmaps", "tidegate")
+
+
 async def test_one_that_is_not_ours_any_more_loses_what_we_made(place: Place) -> None:
     """Its own object stays as it is."""
     await place.api.apply(service())
@@ -119,6 +133,20 @@ async def test_why_pods_cannot_start_is_told(place: Place) -> None:
     place.stuck[backend] = "no such image"
     place.controller.found(backend)
     await eventually(lambda: "no such image" in str(place.status().get("conditions")), within=5)
+
+
+async def test_a_document_that_is_left_out_is_told(place: Place) -> None:
+    """Clients are not led to it, whatever its pods do."""
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    place.left_out["configmap tidegate/isvc.default.iris"] = "host x belongs to tidegate.yaml"
+    place.controller.look_again()
+    await eventually(lambda: "belongs to" in str(place.status().get("conditions")), within=5)
+    assert not place.is_ready()
+    await eventually(lambda: "NotRouted" in place.reasons(), within=5)
+    place.left_out.clear()
+    place.controller.look_again()
+    await eventually(place.is_ready, within=5)
 
 
 async def test_the_count_of_a_deployment_is_kept(place: Place) -> None:
@@ -176,6 +204,24 @@ async def test_definitions_may_come_later(tmp_path: Path, monkeypatch: pytest.Mo
         await eventually(place.is_ready, within=15)
 
 
+async def test_an_api_server_that_was_away_makes_no_definition_of_what_is_missing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has ServingRuntimes here; what is looked at goes on being known."""
+    monkeypatch.setattr(looking, "MISSING_AGAIN", 0.1)
+    monkeypatch.setattr(looking, "UNKNOWN_AGAIN", 0.1)
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    # The wait that has begun is a minute's: as after one, by another look.
+    await place.controller.reconfigure(Terms(NAMESPACED, namespaces=("default",)))
+    await eventually(lambda: "acts" in repr(place.controller), within=10)
+    await place.api.faults.away()
+    await asyncio.sleep(0.5)
+    await place.api.faults.back()
+    await place.api.apply(service("rose"))
+    await eventually(lambda: place.is_ready("rose"), within=20)
+
+
 async def test_what_another_has_made_is_not_taken_over(place: Place) -> None:
     """It is told, and holds up no other."""
     taken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "iris-predictor"}, "spec": {}}
@@ -184,6 +230,49 @@ async def test_what_another_has_made_is_not_taken_over(place: Place) -> None:
     await eventually(lambda: place.is_ready("rose"), within=15)
     await eventually(lambda: "CannotApply" in place.reasons(), within=30)
     assert place.get("services", "iris-predictor")["metadata"].get("ownerReferences") is None
+
+
+@pytest.mark.parametrize("name", ["iris-predictor", "iris"])
+async def test_a_service_of_anothers_holds_up_nothing_else_of_it(place: Place, name: str) -> None:
+    """Gateways need none of the two, so it is served and its status says so."""
+    taken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {}}
+    await place.api.apply([taken, service()])
+    await eventually(place.is_ready, within=15)
+    assert place.documents() == ["isvc.default.iris"]
+    await eventually(lambda: "CannotApply" in place.reasons(), within=30)
+    assert place.is_ready()
+
+
+async def test_a_document_of_anothers_is_left_alone_and_told_in_the_status(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients are not led to it, so it is not ready."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.05)
+    about = {"name": "isvc.default.iris", "namespace": "tidegate"}
+    await place.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {"a": "b"}})
+    await place.api.apply(service())
+    await eventually(lambda: "another has made" in str(place.status().get("conditions")), within=20)
+    assert not place.is_ready()
+    assert place.get("configmaps", "isvc.default.iris", "tidegate")["data"] == {"a": "b"}
+    place.api.store.delete("configmaps", "tidegate", "isvc.default.iris")
+    await eventually(place.is_ready, within=20)
+
+
+async def test_a_deployment_of_anothers_is_left_alone_and_told_in_the_status(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the very name that a revision has."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.05)
+    await place.api.apply(service())
+    await eventually(place.is_ready, within=15)
+    [name] = place.names("deployments", "default")
+    theirs = place.get("deployments", name)
+    place.api.store.delete(GROUP, "default", "iris")
+    await eventually(lambda: not place.names("deployments", "default"), within=10)
+    await place.api.apply({**theirs, "metadata": {"name": name, "namespace": "default"}})
+    await place.api.apply(service())
+    await eventually(lambda: "another has made" in str(place.status().get("conditions")), within=20)
+    assert place.get("deployments", name)["metadata"].get("ownerReferences") is None
 
 
 async def test_a_deployment_that_is_refused_is_told_in_the_status(place: Place) -> None:
@@ -200,6 +289,44 @@ async def test_a_deployment_that_is_refused_is_told_in_the_status(place: Place) 
     assert place.reasons().count("CannotApply") == 1
     place.api.store.admission.remove(refuse)
     await eventually(place.is_ready, within=30)
+
+
+async def test_an_api_server_with_too_much_to_do_is_not_told_of_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again when it says, and no Event is one more request for each."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.05)
+    await eventually(lambda: "acts" in repr(place.controller), within=10)
+    place.api.faults.answer(429, times=3, verb="create", resource="deployments", retry_after=1)
+    await place.api.apply(service())
+    await asyncio.sleep(0.8)
+    assert place.api.counts["create", "deployments"] == 1
+    await eventually(place.is_ready, within=20)
+    assert "CannotApply" not in place.reasons()
+
+
+async def test_one_that_fails_is_tried_again_by_one_timer_however_often_it_is_looked_at(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each half minute of a long failure would otherwise add one more that never ends."""
+    monkeypatch.setattr(controller, "FIRST_RETRY", 0.4)
+    monkeypatch.setattr(controller, "LAST_RETRY", 0.4)
+    tries: list[float] = []
+
+    def refuse(_store: object, resource: Resource, obj: dict[str, Any], _old: object) -> None:
+        if resource.plural == "deployments":
+            tries.append(0.0)
+            raise errors.invalid(resource, obj["metadata"]["name"], "spec", "Forbidden: not today")
+
+    place.api.store.admission.append(refuse)
+    await place.api.apply(service())
+    await eventually(lambda: len(tries) > 0, within=15)
+    for _ in range(30):
+        place.controller.look_again()
+        await asyncio.sleep(0.03)
+    tries.clear()
+    await asyncio.sleep(2.0)
+    assert 1 <= len(tries) <= 12
 
 
 async def test_of_two_with_one_name_the_older_is_served(place: Place) -> None:

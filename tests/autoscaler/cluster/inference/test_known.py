@@ -38,6 +38,19 @@ def test_a_watch_that_lags_takes_nothing_back() -> None:
     assert [item["metadata"]["resourceVersion"] for item in known.made(KEY)] == ["10"]
 
 
+def test_the_answer_to_a_write_brings_back_nothing_whose_end_was_seen() -> None:
+    """A watch may be faster than an answer: a service that is gone would keep its routes for good. A watch that sees it again is right."""
+    known = Known()
+    known.wrote(SERVICES[0], service("1"))
+    assert len(known.services(KEY, everything=True)) == 1
+    known.ended(SERVICES[0], service("2"))
+    known.wrote(SERVICES[0], service("2"))
+    assert known.services(KEY, everything=True) == []
+    known.take(SERVICES[0], service("3"))
+    known.wrote(SERVICES[0], service("4"))
+    assert len(known.services(KEY, everything=True)) == 1
+
+
 def test_one_that_is_made_anew_counts_whatever_its_version() -> None:
     """And the end of the one before it does not take it away."""
     known = Known()
