@@ -69,14 +69,18 @@ def load_services(path: Path, overrides: Overrides | None = None) -> Config:
     content = read(path)
     found = _manifests(path, content)
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     parts: list[dict[str, Any]] = []
     for manifest, answer in _rendered(found, settings_of(None)):
-        refused = [fault for fault in answer.faults if fault.refused] or local_faults(manifest.item)
-        problems += [manifest.problem(fault) for fault in refused]
-        parts += [] if refused else [local_document(answer)]
+        refused = any(fault.refused for fault in answer.faults)
+        faults = [*answer.faults, *(() if refused else local_faults(manifest.item))]
+        for fault in faults:
+            (problems if fault.refused else warnings).append(manifest.problem(fault))
+        parts += [] if any(fault.refused for fault in faults) else [local_document(answer)]
     if problems:
         raise ConfigError(problems)
-    return _loaded(path, content, parts, overrides)
+    config = _loaded(path, content, parts, overrides)
+    return config.model_copy(update={"warnings": (*warnings, *config.warnings)})
 
 
 def _loaded(path: Path, content: bytes, parts: list[dict[str, Any]], overrides: Overrides | None) -> Config:

@@ -24,9 +24,13 @@ _OF_A_CLUSTER = {
 
 
 def local_faults(item: Mapping[str, object]) -> list[Fault]:
-    """Why it cannot be run on this machine."""
+    """Why it cannot be run on this machine, and what of it is not done here."""
     service = read(item)
-    return [fault for predictor in _predictors(service) for fault in _predictor_faults(predictor)]
+    found = [fault for predictor in _predictors(service) for fault in _predictor_faults(predictor)]
+    if service.percent is not None and service.percent < 100:
+        says = "not looked at: a saved file is taken over whole, and no revision from before it is kept"
+        found.append(Fault("spec.predictor.canaryTrafficPercent", says, refused=False))
+    return found
 
 
 def local_document(rendered: Rendered) -> Json:

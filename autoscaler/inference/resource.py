@@ -2,14 +2,14 @@
 
 Both spellings of a predictor become one: `tensorflow: {storageUri}` is `model: {modelFormat: {name: tensorflow}, storageUri}`. What would change
 what is served, and is not there, is refused; what can be left out without harm is reported. Nothing raises, whatever the object holds.
-A core. `pods` makes pods of a Predictor, `scaling` its bounds, `wanted` asks for both.
+A core. `about` looks at the metadata, `pods` makes pods of a Predictor, `scaling` its bounds, `wanted` asks for both.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autoscaler.inference.about import LONGEST, NAME, about_faults
 from autoscaler.inference.shapes import (
     REVISION_OURS,
     Fault,
@@ -40,9 +40,6 @@ STOP = "serving.kserve.io/stop"
 _V2 = {"triton", "onnx", "huggingface"}
 """Frameworks that speak V2 unless told otherwise; of formats under `model`, Triton's and vLLM's."""
 _V2_MODELS = {"triton", "vllm"}
-_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_LONGEST = 63
 
 EXTENSION = (
     "minReplicas",
@@ -136,13 +133,6 @@ _REPORTED = {
     "storageContainerName": "not looked at: the init container is that of the settings",
     "restartPolicy": "not looked at: pods of a Deployment are always restarted",
 }
-_ANNOTATED = {
-    "serving.kserve.io/enable-prometheus-scraping": "not looked at: annotate the pods by spec.predictor.annotations",
-    "serving.kserve.io/enable-tag-routing": "not looked at: there are no routes by tag",
-    "serving.kserve.io/enable-metric-aggregation": "not looked at: there is no queue-proxy whose metrics to add",
-    "serving.kserve.io/disable-auto-update": "not looked at: a changed runtime is rolled out",
-    "storage.kserve.io/readonly": "not looked at: models are mounted read-only",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +208,7 @@ def read(item: Mapping[str, Any]) -> InferenceService:
     percent, wrong = _percent(predictor.extension.get("canaryTrafficPercent"))
     canaries = tuple(_canary(entry, i) for i, entry in enumerate(mappings(spec.get("canary"))))
     faults = [
-        *_about_faults(about, annotations),
+        *about_faults(about),
         *_spec_faults(spec, predictor, canaries),
         *([Fault("spec.predictor.canaryTrafficPercent", wrong, refused=True)] if wrong else ()),
     ]
@@ -277,21 +267,6 @@ def _predictor(spec: Json, path: str) -> Predictor:
     )
 
 
-def _about_faults(about: Json, annotations: dict[str, str]) -> Iterator[Fault]:
-    name = text(about.get("name"))
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
-        says = "must be small letters, digits and `-`, begin with a letter, and have at most 63 characters"
-        yield Fault("metadata.name", says, refused=True)
-    if not _NAMESPACE.fullmatch(text(about.get("namespace")) or "default"):
-        yield Fault("metadata.namespace", "is not a namespace's name", refused=True)
-    if annotations.get("serving.kserve.io/deploymentMode") == "ModelMesh":
-        says = "ModelMesh is not supported: each InferenceService has pods of its own"
-        yield Fault("metadata.annotations[serving.kserve.io/deploymentMode]", says, refused=True)
-    for key, says in _ANNOTATED.items():
-        if key in annotations:
-            yield Fault(f"metadata.annotations[{key}]", says, refused=False)
-
-
 def _spec_faults(spec: Json, predictor: Predictor, canaries: tuple[Canary, ...]) -> Iterator[Fault]:
     for key in ("transformer", "explainer"):
         if spec.get(key) is not None:
@@ -299,7 +274,10 @@ def _spec_faults(spec: Json, predictor: Predictor, canaries: tuple[Canary, ...])
             yield Fault(f"spec.{key}", says, refused=True)
     for key in spec:
         if key not in {"predictor", "transformer", "explainer", "canary"}:
-            yield Fault(f"spec.{key}", "is not known", refused=False)
+            says = (
+                "is v1alpha2's: write `predictor`, as v1beta1 has it" if key == "default" else "is not known"
+            )
+            yield Fault(f"spec.{key}", says, refused=False)
     yield from _predictor_faults(mapping(spec.get("predictor")), predictor)
     entries = mappings(spec.get("canary"))
     names = [predictor.name]
@@ -321,7 +299,7 @@ def _spec_faults(spec: Json, predictor: Predictor, canaries: tuple[Canary, ...])
 
 def _predictor_faults(spec: Json, predictor: Predictor) -> Iterator[Fault]:
     path = predictor.path
-    if predictor.name and (not _NAME.fullmatch(predictor.name) or len(predictor.name) > _LONGEST):
+    if predictor.name and (not NAME.fullmatch(predictor.name) or len(predictor.name) > LONGEST):
         yield Fault(
             f"{path}.name", "must be small letters, digits and `-`, and begin with a letter", refused=True
         )

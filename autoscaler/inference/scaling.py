@@ -15,6 +15,8 @@ from autoscaler.inference.shapes import Fault, Json, mapping, mappings, text, te
 
 KNATIVE = "autoscaling.knative.dev/"
 _CLASS = "serving.kserve.io/autoscalerClass"
+_METRIC = "serving.kserve.io/metrics"
+_UTILIZATION = "serving.kserve.io/targetUtilizationPercentage"
 _MOST = 1_000_000
 _LONGEST_TIMEOUT = 365 * 24 * 3600
 _CPU_UTILIZATION = 80
@@ -92,6 +94,8 @@ class _Reading:
         said = {key: value for key, value in (("spec", spec), ("annotations", given)) if value}
         self._source = json.dumps(said, sort_keys=True, default=str) if said else ""
         self._class = given.get(_CLASS, "")
+        self._resource_asked = given.get(_METRIC, "")
+        self._utilization = given.get(_UTILIZATION)
         self._knative = {
             _SAME_NAME.sub("-", key.removeprefix(KNATIVE)).lower(): (key, value)
             for key, value in given.items()
@@ -166,6 +170,8 @@ class _Reading:
         metric = text(self._spec.get("scaleMetric"))
         if not metric and "metric" in self._knative:
             metric = self._knative["metric"][1]
+        if not metric and self._resource_asked in _RESOURCES:
+            metric = self._resource_asked
         by_hpa = self._class == "hpa" or self._knative.get("class", ("", ""))[1].startswith("hpa.")
         if metric in _RESOURCES or (by_hpa and metric not in _HERE):
             return (self._resource(metric or "cpu"),), mapping(asked.get("behavior"))
@@ -182,6 +188,11 @@ class _Reading:
         if text(self._spec.get("scaleMetricType")) == "AverageValue":
             amount = f"{target or 1}Mi" if name == "memory" else str(target or 1)
             return _of_resource(name, {"type": "AverageValue", "averageValue": amount})
+        if target is None and self._utilization is not None:
+            target = _number(1, _MOST)(self._utilization)
+            if target is None:
+                says = f"{self._utilization[:40]!r} is not a value that it may have"
+                self._report(f"metadata.annotations[{_UTILIZATION}]", says)
         return _of_resource(name, {"type": "Utilization", "averageUtilization": target or _CPU_UTILIZATION})
 
     def _resources(self, metrics: list[Json]) -> tuple[Json, ...]:

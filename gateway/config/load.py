@@ -240,6 +240,8 @@ def _tree(path: Path, content: bytes) -> _Tree:
 
 def _manifest(kind: object) -> str:
     take_out = r"kubectl create --dry-run=client -f FILE -o jsonpath='{.data.tidegate\.yaml}' > tidegate.yaml"
+    if kind == "InferenceService":
+        return "is an InferenceService, no configuration of Tidegate's: `tidegate render FILE` checks it, and prints what it becomes"
     if kind != "ConfigMap":
         return f"is a manifest of Kubernetes (kind {kind}), no configuration of Tidegate's"
     return f"is a manifest of Kubernetes (kind ConfigMap): check what stands in it under `data`, which {take_out} takes out"

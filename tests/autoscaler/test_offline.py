@@ -120,3 +120,17 @@ def test_what_cannot_run_here_is_refused_with_all_that_is_wrong(folder: Path) ->
         load_services(written("x.yaml", own(command=["/no/such", "9000"])))
     (problem,) = refused.value.problems
     assert (problem.line, "/no/such" in problem.text) == (None, True)
+
+
+def test_what_is_not_done_of_a_file_that_runs_here_is_told(folder: Path) -> None:
+    """At each load, as warnings of the configuration are."""
+    (folder / "serve.py").touch()
+    item = own(command=["python", "serve.py", "9000"])
+    item["spec"]["predictor"] |= {"canaryTrafficPercent": 10, "minReplica": 2}
+    told = load_services(written("x.yaml", item)).warnings
+    assert [(problem.line, problem.where.split()[-1]) for problem in told] == [
+        (1, "spec.predictor.minReplica"),
+        (1, "spec.predictor.canaryTrafficPercent"),
+    ]
+    item["spec"]["predictor"] |= {"canaryTrafficPercent": 100, "minReplica": None}
+    assert load_services(written("x.yaml", item)).warnings == ()

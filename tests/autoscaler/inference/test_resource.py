@@ -186,3 +186,11 @@ def test_one_uri_beside_several_is_refused() -> None:
     item = model()
     item["spec"]["predictor"]["storageUris"] = [{"uri": "gs://b/n"}]
     assert ("spec.predictor.model.storageUri", True) in faults(item)
+
+
+def test_a_spec_of_the_first_version_is_told_what_to_write() -> None:
+    """`default` was what `predictor` is."""
+    item = isvc()
+    item["spec"] = {"default": item["spec"]}
+    (said,) = [fault.text for fault in asked(item).faults if fault.path == "spec.default"]
+    assert "v1alpha2" in said

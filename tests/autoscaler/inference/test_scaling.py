@@ -189,3 +189,37 @@ def test_a_behavior_without_the_clusters_autoscaler_is_told() -> None:
     """There is nothing that would follow it."""
     (fault,) = scaling(autoScaling={"behavior": {"scaleDown": {}}}).faults
     assert (fault.path, fault.refused) == ("spec.predictor.autoScaling.behavior", False)
+
+
+def test_kserves_own_annotations_of_an_hpa_count() -> None:
+    """A field goes before them, as with KServe."""
+    item = isvc(maxReplicas=4)
+    item["metadata"]["annotations"] = {
+        "serving.kserve.io/autoscalerClass": "hpa",
+        "serving.kserve.io/metrics": "memory",
+        "serving.kserve.io/targetUtilizationPercentage": "60",
+    }
+    (scaler,) = kinds(asked(item), "HorizontalPodAutoscaler")
+    assert scaler["spec"]["metrics"] == [
+        {
+            "type": "Resource",
+            "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 60}},
+        }
+    ]
+    item["spec"]["predictor"] |= {"scaleMetric": "cpu", "scaleTarget": 70}
+    (scaler,) = kinds(asked(item), "HorizontalPodAutoscaler")
+    target = {"type": "Utilization", "averageUtilization": 70}
+    assert scaler["spec"]["metrics"] == [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+
+def test_a_utilization_that_is_no_number_is_reported() -> None:
+    """And KServe's own default taken."""
+    key = "serving.kserve.io/targetUtilizationPercentage"
+    item = isvc(maxReplicas=4)
+    item["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": "hpa", key: "much"}
+    answer = asked(item)
+    assert [(fault.path, fault.refused) for fault in answer.faults] == [
+        (f"metadata.annotations[{key}]", False)
+    ]
+    (scaler,) = kinds(answer, "HorizontalPodAutoscaler")
+    assert scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 80

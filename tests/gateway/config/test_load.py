@@ -203,6 +203,7 @@ def test_a_port_without_quotes_is_told_as_such(refused: Callable[[str], list[str
             "is a manifest of Kubernetes (kind ConfigMap): check what stands in it under `data`, which kubectl",
         ),
         ("Deployment", "is a manifest of Kubernetes (kind Deployment), no configuration of Tidegate's"),
+        ("InferenceService", "`tidegate render FILE` checks it"),
     ],
 )
 def test_a_manifest_is_one_hint(refused: Refused, kind: str, told: str) -> None:
