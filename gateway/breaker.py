@@ -13,75 +13,14 @@ has ended. `backend` owns a Breaker, `patience` keeps the clocks.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from math import inf
-from typing import Protocol
 
 from gateway.endpoint import TRIAL_DUE, TRIAL_UNDER_WAY, Endpoint
-from gateway.errors import GatewayError
 from gateway.picking import ConsistentHash, FirstAvailable, LeastRequests, Picker, Picking, RoundRobin
 from gateway.queues import Discipline, FairQueue
-from gateway.standing import ANYONE, Standing
+from gateway.waiter import Seeker, Waiter
 from gateway.warmpicking import WarmLeastRequests
 
 __all__ = ["Breaker", "Endpoint", "Seeker", "Waiter", "picker_of"]
-
-
-class Seeker(Protocol):
-    """Who wants an Endpoint: an Exchange."""
-
-    @property
-    def held(self) -> int:
-        """Bytes of its body that count against the gateway's bound."""
-
-    def granted(self, endpoint: Endpoint, now: float) -> None: ...
-    def refused(self, error: GatewayError) -> None: ...
-
-
-class Waiter:
-    """A queued request, as the queue needs to know it."""
-
-    __slots__ = (
-        "avoid",
-        "cold",
-        "due",
-        "key",
-        "request",
-        "served_at",
-        "since",
-        "size",
-        "standing",
-    )
-
-    def __init__(
-        self,
-        request: Seeker,
-        since: float,
-        avoid: Collection[Endpoint] = (),
-        key: int | None = None,
-        *,
-        standing: Standing = ANYONE,
-        size: int = 0,
-        due: float = inf,
-    ) -> None:
-        self.request = request
-        """Whom the grant is for; handed back untouched."""
-        self.since = since
-        self.avoid = avoid
-        """Endpoints it would rather not get: those that failed it."""
-        self.key = key
-        """What it has in common with others that should meet the same Endpoint."""
-        self.standing = standing
-        self.size = size
-        """Bytes that wait with it: its head, and what there is of its body."""
-        self.due = due
-        """When its time is over, whoever has it."""
-        self.served_at = 0.0
-        """The Backend's clock as it began to wait, which runs while a pod is available."""
-        self.cold = False
-        """It came when nothing was ready, so that it waits for a start."""
-
-    def __repr__(self) -> str:
-        return f"<Waiter {self.request!r} since={self.since:.3f}{' cold' if self.cold else ''}>"
 
 
 class Breaker:

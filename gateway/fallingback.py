@@ -25,7 +25,7 @@ from gateway.retrying import Retrying
 if TYPE_CHECKING:
     from gateway.backend import Backend
     from gateway.http1 import ResponseHead
-    from gateway.steering import Search
+    from gateway.search import Search
     from gateway.terms import BackendRef
 
 _ELSEWHERE = frozenset(

@@ -18,7 +18,7 @@ from gateway.fallingback import FallingBack
 from gateway.http1 import ResponseHead
 from gateway.jsonscan import PROMPT_MEMBERS, NotJsonError, Scan
 from gateway.modelnames import MEMBER, in_target, put_into_body, put_into_target
-from gateway.steering import Search
+from gateway.search import Search
 from gateway.terms import BackendRef
 
 if TYPE_CHECKING:

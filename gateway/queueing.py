@@ -15,8 +15,8 @@ from gateway.standing import ANYONE
 if TYPE_CHECKING:
     from gateway.backend import Backend
     from gateway.breaker import Endpoint
+    from gateway.search import Search
     from gateway.standing import Standing
-    from gateway.steering import Search
     from gateway.terms import BackendRef
 
 

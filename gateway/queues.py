@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.turns import Accounts, LeastUse, RoundRobin
 
 if TYPE_CHECKING:
-    from gateway.breaker import Waiter
+    from gateway.waiter import Waiter
 
 Discipline = Literal["fifo", "round_robin", "least_use"]
 

@@ -17,6 +17,7 @@ KNATIVE = "autoscaling.knative.dev/"
 _CLASS = "serving.kserve.io/autoscalerClass"
 _METRIC = "serving.kserve.io/metrics"
 _UTILIZATION = "serving.kserve.io/targetUtilizationPercentage"
+_OWN = {_CLASS, _METRIC, _UTILIZATION}
 _MOST = 1_000_000
 _LONGEST_TIMEOUT = 365 * 24 * 3600
 _CPU_UTILIZATION = 80
@@ -71,7 +72,7 @@ class Scaling:
 def scaling_of(predictor: Predictor, annotations: dict[str, str]) -> Scaling:
     """`annotations`: of the InferenceService."""
     given = {**annotations, **predictor.annotations}
-    told = {key: value for key, value in given.items() if key == _CLASS or key.startswith(KNATIVE)}
+    told = {key: value for key, value in given.items() if key in _OWN or key.startswith(KNATIVE)}
     spec = {key: predictor.extension[key] for key in _READ if key in predictor.extension}
     return _Reading(spec, told, predictor.path).scaling()
 

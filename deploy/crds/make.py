@@ -1,7 +1,7 @@
 """Writes the CustomResourceDefinitions of InferenceService, for clusters that have none: `make crds`.
 
 What a pod may be is taken from the Kubernetes client's own models, the rest is laid out here: names, types and what is required, as KServe's
-users know them. Without descriptions, so that `kubectl apply` takes them. Two groups, one schema: the older spelling is `serving.kubeflow.org`.
+users know them. Without descriptions; still too large for a client's `kubectl apply`: `--server-side` takes them. Two groups, one schema: the older spelling is `serving.kubeflow.org`.
 """
 
 import json

@@ -18,10 +18,11 @@ from gateway.http1 import RequestHead
 from gateway.picking import Picking
 from gateway.queues import Discipline
 from gateway.routing import PathRule, Route, RouteTable
+from gateway.search import Search
 from gateway.splits import Split
 from gateway.standing import ANYONE, Standing
 from gateway.stats import Histogram
-from gateway.steering import Search, Steering
+from gateway.steering import Steering
 from gateway.sticky import Rendezvous, Sticky
 from gateway.terms import BackendRef
 from gateway.timers import TimerWheel

@@ -10,8 +10,9 @@ from gateway.hashring import hashed
 from gateway.http1 import RequestHead, field_line
 from gateway.jsonscan import PROMPT_MEMBERS, scan
 from gateway.routing import Route
+from gateway.search import Search
 from gateway.splits import Split
-from gateway.steering import Search, Steering
+from gateway.steering import Steering
 from gateway.terms import BackendRef
 
 PROMPT = Affinity(prompt=20, look=Look(1000))

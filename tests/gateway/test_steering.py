@@ -10,8 +10,9 @@ from gateway.conditions import Condition, Conditions, Look
 from gateway.http1 import RequestHead, field_line
 from gateway.jsonscan import scan
 from gateway.routing import Candidates, Route, RouteTable
+from gateway.search import Search
 from gateway.splits import Split
-from gateway.steering import Rule, Search, Steering
+from gateway.steering import Rule, Steering
 from gateway.sticky import Cookie, Rendezvous, Sticky
 from gateway.terms import BackendRef
 

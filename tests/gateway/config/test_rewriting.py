@@ -11,7 +11,8 @@ from gateway.config import Config, build_table
 from gateway.http1 import RequestHead
 from gateway.rewriting import Edits, Move, Rewriting
 from gateway.routing import Route
-from gateway.steering import Search, Steering
+from gateway.search import Search
+from gateway.steering import Steering
 from gateway.terms import BackendRef
 
 Loaded = Callable[[str], Config]

@@ -10,7 +10,8 @@ from gateway.backend import Backend, Limits
 from gateway.config import Config, ConfigError, build_table
 from gateway.credentials import load_credentials
 from gateway.http1 import RequestHead
-from gateway.steering import Search, Steering
+from gateway.search import Search
+from gateway.steering import Steering
 
 Loaded = Callable[[str], Config]
 HEAD = "backends: {a: {target: {urls: [http://a]}}, b: {target: {urls: [http://b]}}}\nroutes: [{name: r, split: {a: 1, b: 0}, "

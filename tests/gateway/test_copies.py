@@ -284,7 +284,7 @@ class TestComparing:
         self, first_to_answer: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Whoever is sooner; a difference is one line of JSON."""
-        caplog.set_level(logging.INFO, "gateway.mirroring")
+        caplog.set_level(logging.INFO, "gateway.copies")
         world = Mirrored(tolerance=0.01)
         client = world.client().send(POST)
         answers = [(world.link, b"[1, 2.00]"), (world.copied, b"[1, 2.001]")]
@@ -303,7 +303,7 @@ class TestComparing:
 
     async def test_a_difference_is_told_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         """What was asked, what both said, and how long they took."""
-        caplog.set_level(logging.INFO, "gateway.mirroring")
+        caplog.set_level(logging.INFO, "gateway.copies")
         world = Mirrored(tolerance=0.0)
         world.client().send(POST.replace(b"Host", b"X-Request-Id: id-1\r\nHost"))
         world.link.say(OK % b"[]")
