@@ -14,10 +14,11 @@ import yaml
 
 from autoscaler.cluster.inference.terms import settings_of
 from autoscaler.inference.local import local_document, local_faults
-from autoscaler.inference.manifests import Manifest, parse, runtimes, services
+from autoscaler.inference.manifests import Manifest, credentials, parse, runtimes, services
 from autoscaler.inference.offline import Rendered, rendered
 from autoscaler.inference.runtimes import runtimes_of
-from autoscaler.inference.shapes import Settings
+from autoscaler.inference.shapes import Settings, meta, text
+from autoscaler.inference.wanted import uses_of
 from gateway.config import Config, ConfigError, Overrides, Problem, check_role, digest, read
 from gateway.config.load import load_content
 
@@ -112,9 +113,11 @@ def _rendered(found: list[Manifest], settings: Settings) -> Iterator[tuple[Manif
     for manifest in services(found):
         other = seen.setdefault(manifest.title, manifest)
         if other is not manifest:
-            text = f"is given twice, first at {other.file}:{other.line}"
-            raise ConfigError([Problem(manifest.file, manifest.line, manifest.title, text)])
-        yield manifest, rendered(manifest.item, known, settings, now)
+            says = f"is given twice, first at {other.file}:{other.line}"
+            raise ConfigError([Problem(manifest.file, manifest.line, manifest.title, says)])
+        namespace = text(meta(manifest.item).get("namespace")) or "default"
+        given = {use: credentials(found, namespace, use) for use in uses_of(manifest.item, settings)}
+        yield manifest, rendered(manifest.item, known, settings, now, given)
 
 
 def _texts(manifest: Manifest, answer: Rendered) -> Iterator[str]:

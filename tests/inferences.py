@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from autoscaler.inference.manifests import credentials, parse
 from autoscaler.inference.runtimes import Runtimes, runtimes_of
 from autoscaler.inference.shapes import Json, Observed, Settings, Wanted
-from autoscaler.inference.wanted import wanted
+from autoscaler.inference.wanted import uses_of, wanted
 
 GOLDEN = Path(__file__).parent / "golden" / "inference"
 SHIPPED: Runtimes = runtimes_of([])
@@ -61,9 +62,14 @@ def condition(status: Mapping[str, Any], kind: str) -> Json:
     return next((dict(c) for c in status["conditions"] if c["type"] == kind), {})
 
 
-def golden(item: Json) -> str:
-    """What it becomes, as one text: objects, the gateways' document, the status."""
-    answer = asked({**item, "metadata": {**item["metadata"], "uid": UID, "generation": 1}})
+def golden(content: str) -> str:
+    """What the first object of a text becomes beside the others, as one text: objects, the gateways' document, the status."""
+    manifests = parse("", content)
+    item = manifests[0].item
+    item = {**item, "metadata": {**item["metadata"], "uid": UID, "generation": 1}}
+    given = {use: credentials(manifests, "models", use) for use in uses_of(item, SETTINGS)}
+    given = {use: replace(found, problem="") for use, found in given.items()}
+    answer = wanted(item, SHIPPED, Observed(credentials=given), SETTINGS, 1e9)
     return yaml.safe_dump_all([*answer.objects, answer.document, {"status": answer.status}], sort_keys=False)
 
 

@@ -17,8 +17,9 @@ _MODE = f"{_KSERVE}deploymentMode"
 _READ = {
     _MODE,
     *(f"{_KSERVE}{key}" for key in ("autoscalerClass", "metrics", "targetUtilizationPercentage", "stop")),
+    f"{_KSERVE}storageSecretName",
 }
-"""Here, or by `scaling`."""
+"""Here, or by `scaling` and `pods`."""
 _ANNOTATED = {
     f"{_KSERVE}enable-prometheus-scraping": "not looked at: annotate the pods by spec.predictor.annotations",
     f"{_KSERVE}enable-tag-routing": "not looked at: there are no routes by tag",

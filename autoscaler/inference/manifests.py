@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from autoscaler.inference.shapes import Fault, Json, listing, mapping, meta, name_of, text
+from autoscaler.inference.credentials import account_annotations, secret_names, secret_of
+from autoscaler.inference.shapes import Credentials, Fault, Json, Use, listing, mapping, meta, name_of, text
 from gateway.config.problems import ConfigError, Problem
 
 _MOST_VALUES = 1_000_000
@@ -62,6 +63,24 @@ def services(manifests: Iterable[Manifest]) -> list[Manifest]:
 
 def runtimes(manifests: Iterable[Manifest]) -> list[Json]:
     return [manifest.item for manifest in manifests if manifest.kind in RUNTIMES]
+
+
+def credentials(manifests: Iterable[Manifest], namespace: str, use: Use) -> Credentials:
+    """Of a service account, from the ServiceAccounts and Secrets among them; what is not among them is its `problem`."""
+    there = {
+        (manifest.kind, name_of(manifest.item)): manifest.item
+        for manifest in manifests
+        if (text(meta(manifest.item).get("namespace")) or "default") == namespace
+    }
+    name, named = use
+    account = there.get(("ServiceAccount", name))
+    names = secret_names(account or {}, named)
+    missing = [f"Secret {each}" for each in names if ("Secret", each) not in there]
+    if account is None and name != "default" and not named:
+        missing.append(f"ServiceAccount {name}")
+    found = tuple(secret_of(there["Secret", each]) for each in names if ("Secret", each) in there)
+    says = f"not in these files, so that the init container is without its credentials: {', '.join(missing)}"
+    return Credentials(found, account_annotations(account or {}), says if missing else "")
 
 
 def _documents(content: str) -> Iterator[tuple[int, Any]]:

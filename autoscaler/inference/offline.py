@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoscaler.inference.runtimes import Runtimes
-from autoscaler.inference.shapes import Fault, Json, Observed, Settings, Wanted, mapping, name_of
+from autoscaler.inference.shapes import (
+    Credentials,
+    Fault,
+    Json,
+    Observed,
+    Settings,
+    Use,
+    Wanted,
+    mapping,
+    name_of,
+)
 from autoscaler.inference.wanted import wanted
 
 _TURNS = 50
@@ -37,16 +47,23 @@ class Rendered:
         return [item for item in self.settled.objects if before.get(_key(item)) != _uncounted(item)]
 
 
-def rendered(service: Mapping[str, Any], runtimes: Runtimes, settings: Settings, now: float) -> Rendered:
+def rendered(
+    service: Mapping[str, Any],
+    runtimes: Runtimes,
+    settings: Settings,
+    now: float,
+    credentials: Mapping[Use, Credentials] | None = None,
+) -> Rendered:
     """`now`: seconds since 1970, for the status."""
     item = deepcopy(dict(service))
     item.pop("status", None)  # of the cluster that it was taken from
     there: dict[tuple[str, str], Json] = {}
-    first = last = wanted(item, runtimes, Observed(), settings, now)
+    first = last = wanted(item, runtimes, Observed(credentials=credentials or {}), settings, now)
     for _ in range(_TURNS):
         there = {_key(each): _made(each, there.get(_key(each))) for each in last.objects}
         item["status"] = deepcopy(last.status)
-        answer = wanted(item, runtimes, Observed(tuple(there.values())), settings, now)
+        seen = Observed(tuple(there.values()), credentials=credentials or {})
+        answer = wanted(item, runtimes, seen, settings, now)
         settled = answer == last
         last = answer
         if settled:

@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from autoscaler.inference.credentials import NAMED
 from autoscaler.inference.resource import SERVING, InferenceService, Predictor
 from autoscaler.inference.runtimes import Model, Runtime
 from autoscaler.inference.shapes import (
     REVISION_LABEL,
     SERVICE_LABEL,
+    Credentials,
     Fault,
     Json,
     Settings,
+    Use,
     listing,
     mapping,
     mappings,
@@ -24,7 +27,7 @@ from autoscaler.inference.shapes import (
     text,
     texts,
 )
-from autoscaler.inference.storage import MODELS, storage_faults, with_storage
+from autoscaler.inference.storage import MODELS, is_fetched, storage_faults, with_storage
 
 DEFAULT_PORT = 8080
 _LAST_PORT = 65535
@@ -80,6 +83,19 @@ def uris_of(predictor: Predictor) -> list[tuple[str, str]]:
     else:
         uri = next((text(e.get("value")) for e in _env(predictor) if e.get("name") == "STORAGE_URI"), "")
     return [(uri, MODELS)] if uri else []
+
+
+def named_secret(service: InferenceService, predictor: Predictor) -> str:
+    """The one Secret that its annotation names, or ""."""
+    return predictor.annotations.get(NAMED) or service.annotations.get(NAMED, "")
+
+
+def use_of(service: InferenceService, predictor: Predictor) -> Use | None:
+    """Whose credentials fetch its models; None: nothing is fetched."""
+    if not any(is_fetched(uri) for uri, _ in uris_of(predictor)):
+        return None
+    account = predictor.pod.get("serviceAccountName") or predictor.pod.get("serviceAccount")
+    return text(account) or "default", named_secret(service, predictor)
 
 
 def _env(predictor: Predictor) -> list[Json]:
@@ -152,11 +168,13 @@ def template_of(
     runtime: Runtime | None,
     settings: Settings,
     revision: str,
+    *,
+    credentials: Credentials,
 ) -> Json:
     """The `template` of a revision's Deployment."""
     spec = _of_runtime(service, predictor, runtime) if runtime is not None else _of_containers(predictor)
     serving = serving_of(spec)
-    with_storage(spec, serving, uris_of(predictor), settings.storage_initializer)
+    with_storage(spec, serving, uris_of(predictor), settings.storage_initializer, credentials)
     port = port_of(spec)
     if not http_ports(serving):
         serving["ports"] = [*mappings(serving.get("ports")), {"containerPort": port, "protocol": "TCP"}]

@@ -352,9 +352,7 @@ def _model_faults(spec: Json, predictor: Predictor, path: str) -> Iterator[Fault
     if not text(mapping(model.get("modelFormat")).get("name")):
         yield Fault(f"{path}.modelFormat.name", "must be given", refused=True)
     if spec.get("storage") is not None:
-        says = (
-            "secrets of storage are not read: give the storageUri, and the credentials by serviceAccountName"
-        )
+        says = "the Secret of storage is not read: give the storageUri, and the credentials by serviceAccountName"
         yield Fault(f"{path}.storage", says, refused=True)
     if mapping(spec.get("confidential")).get("enabled"):
         yield Fault(f"{path}.confidential", "encrypted models are not supported", refused=True)

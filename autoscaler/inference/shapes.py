@@ -22,6 +22,8 @@ BUDGET = "tidegate.dev/budget"
 """On a Deployment that replaces another in step: the pods of both that the step began with."""
 SCALING = "tidegate.dev/scaling"
 """On a revision's Deployment: what its scaling was last read from, so that it goes on when a spec is refused."""
+UNREAD = "tidegate.dev/credentials-unread"
+"""On a revision's Deployment: its template was made before its credentials could be read, and is made again once they can be."""
 WANTED = "tidegate.dev/wanted"
 """The digest of the rest of an object, by which it is known whether it is as it shall be."""
 
@@ -42,6 +44,8 @@ class StorageInitializer:
     command: tuple[str, ...] = ()
     args: tuple[str, ...] | None = None
     """None: the URI and the folder, as KServe's takes them. `{uri}` and `{path}` stand for them."""
+    credentials: bool = True
+    """It gets those of the pods' service account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,33 @@ class Fault:
         return f"{self.path}: {self.text}"
 
 
+Use = tuple[str, str]
+"""A service account's name, and that of the one Secret that counts in place of its own, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What is known of a Secret: no value."""
+
+    name: str
+    keys: frozenset[str]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """KServe's, on S3."""
+    host: str = field(default="", repr=False)
+    """That its headers are for. It is compared, and never written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a service account has to fetch models with."""
+
+    secrets: tuple[Secret, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """The account's own, on S3."""
+    problem: str = ""
+    """Why not all could be read, and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """What is there of one InferenceService."""
@@ -78,6 +109,8 @@ class Observed:
     """By a Deployment's name: why its pods cannot start, or why it cannot even be made."""
     unrouted: str = ""
     """Why its document cannot be written, or is left out."""
+    credentials: Mapping[Use, Credentials] = field(default_factory=dict)
+    """Of the service accounts that fetch its models."""
 
 
 @dataclass(frozen=True, slots=True)

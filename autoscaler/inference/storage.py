@@ -7,7 +7,8 @@ folder, as KServe's storage initializer takes them.
 import re
 from collections.abc import Iterator, Sequence
 
-from autoscaler.inference.shapes import Fault, Json, StorageInitializer, mappings
+from autoscaler.inference.credentials import give
+from autoscaler.inference.shapes import Credentials, Fault, Json, StorageInitializer, mappings
 
 MODELS = "/mnt/models"
 _VOLUME = "kserve-provision-location"
@@ -42,7 +43,17 @@ def storage_faults(uris: Sequence[tuple[str, str]], path: str) -> Iterator[Fault
         yield Fault(path, "each needs a mountPath of its own", refused=True)
 
 
-def with_storage(pod: Json, serving: Json, uris: Sequence[tuple[str, str]], by: StorageInitializer) -> None:
+def is_fetched(uri: str) -> bool:
+    return not uri.startswith("pvc://")
+
+
+def with_storage(
+    pod: Json,
+    serving: Json,
+    uris: Sequence[tuple[str, str]],
+    by: StorageInitializer,
+    credentials: Credentials,
+) -> None:
     """Put into a pod, and into the container in it that serves, what gives it its models."""
     fetched: list[tuple[str, str]] = []
     for i, (uri, folder) in enumerate(uris):
@@ -56,10 +67,12 @@ def with_storage(pod: Json, serving: Json, uris: Sequence[tuple[str, str]], by: 
         mount = {"name": name, "mountPath": folder, "readOnly": True}
         _add(serving, "volumeMounts", mount | ({"subPath": claim[3]} if claim[3] else {}))
     if fetched:
-        _fetch(pod, serving, fetched, by)
+        container = _fetch(pod, serving, fetched, by)
+        give(pod, container, [uri for uri, _ in fetched], credentials)
+        pod["initContainers"] = [container, *mappings(pod.get("initContainers"))]
 
 
-def _fetch(pod: Json, serving: Json, uris: list[tuple[str, str]], by: StorageInitializer) -> None:
+def _fetch(pod: Json, serving: Json, uris: list[tuple[str, str]], by: StorageInitializer) -> Json:
     mounts, words = [], []
     for i, (uri, folder) in enumerate(uris):
         name = f"{_VOLUME}{f'-{i}' if i else ''}"
@@ -71,8 +84,7 @@ def _fetch(pod: Json, serving: Json, uris: list[tuple[str, str]], by: StorageIni
     container: Json = {"name": "storage-initializer", "image": by.image}
     if by.command:
         container["command"] = list(by.command)
-    container |= {"args": words, "resources": _SIZE, "volumeMounts": mounts}
-    pod["initContainers"] = [container, *mappings(pod.get("initContainers"))]
+    return container | {"args": words, "resources": _SIZE, "volumeMounts": mounts}
 
 
 def _add(to: Json, key: str, what: Json) -> None:

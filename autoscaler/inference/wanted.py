@@ -11,19 +11,22 @@ from typing import Any
 
 from autoscaler.inference.document import document_of
 from autoscaler.inference.objects import Maker, lives_of, revision_name, template_port
-from autoscaler.inference.pods import model_of, pod_faults, template_of
+from autoscaler.inference.pods import model_of, named_secret, pod_faults, template_of, use_of
 from autoscaler.inference.resource import InferenceService, Predictor, read
 from autoscaler.inference.revisions import Bounds, Goal, Known, Live, Rollout, Variant, roll
 from autoscaler.inference.runtimes import NoRuntime, Runtime, Runtimes
 from autoscaler.inference.scaling import Scaling, scaling_again, scaling_of
 from autoscaler.inference.shapes import (
     SCALING,
+    UNREAD,
     VARIANT,
+    Credentials,
     Fault,
     Json,
     Observed,
     Settings,
     StorageInitializer,
+    Use,
     Wanted,
     mapping,
     mappings,
@@ -31,11 +34,21 @@ from autoscaler.inference.shapes import (
     name_of,
     text,
     texts,
+    whole,
 )
 from autoscaler.inference.status import Facts, status_of
 from autoscaler.inference.steps import Strategy, strategy_of
 
-__all__ = ["Fault", "Observed", "Runtimes", "Settings", "StorageInitializer", "Wanted", "wanted"]
+__all__ = ["Fault", "Observed", "Runtimes", "Settings", "StorageInitializer", "Wanted", "uses_of", "wanted"]
+
+
+def uses_of(service: Mapping[str, Any], settings: Settings) -> set[Use]:
+    """Of which service accounts it takes credentials."""
+    if not settings.storage_initializer.credentials:
+        return set()
+    read_one = read(service)
+    predictors = [read_one.predictor, *(canary.predictor for canary in read_one.canaries)]
+    return {use for predictor in predictors if (use := use_of(read_one, predictor)) is not None}
 
 
 def wanted(
@@ -53,6 +66,7 @@ class _Revision:
     predictor: Predictor
     runtime: Runtime | NoRuntime | None
     scaling: Scaling
+    credentials: Credentials
     faults: tuple[Fault, ...]
 
 
@@ -66,6 +80,7 @@ class _Working:
         self._runtimes = runtimes
         self._settings = settings
         self._unrouted = observed.unrouted
+        self._credentials = observed.credentials
         self._there = {
             name_of(item): item
             for item in observed.objects
@@ -103,8 +118,14 @@ class _Working:
             "labels": service.told(service.labels),
             "annotations": service.told(service.annotations),
         }
+        if secret := named_secret(service, predictor):
+            part["secret"] = secret
+        use = use_of(service, predictor)
+        credentials = Credentials() if use is None else self._credentials.get(use, Credentials())
+        if credentials.problem:
+            faults.append(Fault(f"{predictor.path}.serviceAccountName", credentials.problem, refused=False))
         name = revision_name(service.name, predictor.name, part)
-        return _Revision(name, predictor, runtime, scaling, tuple(faults))
+        return _Revision(name, predictor, runtime, scaling, credentials, tuple(faults))
 
     def wanted(self, now: float) -> Wanted:
         goal = self._goal()
@@ -184,15 +205,38 @@ class _Working:
                 revision.predictor.name if revision is not None else self._live.get(name, Live(0)).variant
             )
             scaling = self._scaling(name)
-            said = {VARIANT: variant, SCALING: scaling.source}
+            there, unread = self._again(revision, there)
+            said = {VARIANT: variant, SCALING: scaling.source, UNREAD: unread}
             deployments.append(maker.deployment(name, place, said, template, there))
             if scaling.metrics and not (place.leaving or place.held):
                 autoscalers.append(maker.autoscaler(name, place, scaling))
         return [*deployments, *maker.services(rollout, self._ports(deployments)), *autoscalers]
 
+    def _again(
+        self, revision: _Revision | None, there: Mapping[str, Any] | None
+    ) -> tuple[Mapping[str, Any] | None, str]:
+        """What is there, without a template that was made before its credentials could be read and may go; and whether one stays that was."""
+        unread = there is None or UNREAD in mapping(meta(there).get("annotations"))
+        if revision is None or not unread:
+            return there, "true" if there is not None and unread else ""
+        if self._refused or revision.credentials.problem:
+            return there, "true"
+        if there is None:
+            return None, ""
+        if whole(mapping(there.get("status")).get("readyReplicas")):
+            return there, "true"  # it started without: what runs is not ended for it
+        return {**there, "spec": {k: v for k, v in mapping(there.get("spec")).items() if k != "template"}}, ""
+
     def _template(self, revision: _Revision) -> Json:
         runtime = revision.runtime if isinstance(revision.runtime, Runtime) else None
-        return template_of(self._service, revision.predictor, runtime, self._settings, revision.name)
+        return template_of(
+            self._service,
+            revision.predictor,
+            runtime,
+            self._settings,
+            revision.name,
+            credentials=revision.credentials,
+        )
 
     @staticmethod
     def _ports(objects: "list[Json] | tuple[Json, ...]") -> dict[str, int]:

@@ -22,6 +22,8 @@ class StorageInitializerConfig(Section):
     """When left out: the image's own."""
     args: Annotated[tuple[Text, ...], _Lax] | None = None
     """`{uri}` and `{path}` stand for what is fetched and for where to. When left out: both, as KServe's takes them."""
+    credentials: Literal["service_account", "none"] = "service_account"
+    """service_account: it gets those in the Secrets of the pods' service account, as with KServe, which takes the right to get both."""
 
 
 class InferenceServicesConfig(Section):

@@ -58,6 +58,8 @@ SERVED = {
     ("list", "servingruntimes.serving.kserve.io"),
     ("watch", "servingruntimes.serving.kserve.io"),
     *((verb, "deployments.apps") for verb in ("create", "update", "delete")),
+    ("get", "serviceaccounts"),
+    ("get", "secrets"),
     *((verb, resource) for verb in _ALL for resource in ("services", "horizontalpodautoscalers.autoscaling")),
 }
 """There, too, with the component `inference-services` and no other."""

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from autoscaler.cluster.events import Events
+from autoscaler.cluster.inference.credentials import ServiceAccounts
 from autoscaler.cluster.inference.kinds import DOCUMENTS, Key, Kind, Object, key_of, owner_of
 from autoscaler.cluster.inference.known import Known
 from autoscaler.cluster.inference.looking import Looking
@@ -24,7 +25,7 @@ from autoscaler.cluster.inference.steps import Step, difference, document_name, 
 from autoscaler.cluster.inference.terms import Terms
 from autoscaler.cluster.lease import Lease
 from autoscaler.inference.shapes import Observed, Wanted, digest, mapping, meta, name_of, text
-from autoscaler.inference.wanted import wanted
+from autoscaler.inference.wanted import uses_of, wanted
 from autoscaler.plan import Superseded
 from gateway.kube.client import ApiError, Cluster, ClusterError
 from gateway.kube.documents import source_of
@@ -75,6 +76,7 @@ class InferenceServices:
         self._left_out = left_out
         self._terms = terms
         self._known = Known()
+        self._accounts = ServiceAccounts(cluster)
         self._looking = Looking(cluster, terms.namespaces, self._known, self._told)
         self._queue: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
@@ -224,12 +226,13 @@ class InferenceServices:
         kind, item = found[0]
         await self._turn_away(key, found[1:])
         uid = text(meta(item).get("uid"))
+        credentials = await self._accounts.of(key[0], uses_of(item, self._terms.settings))
         there = self._known.made(key, uid)
         refusals = self._refused.pop(key, {})
         stuck = {**refusals.get("Deployment", {}), **self._stuck_of(key)}
         source = source_of(self._cluster.namespace, document_name(key))
         unrouted = next(iter(refusals.get(DOCUMENTS.kind, {}).values()), "") or self._left_out(source) or ""
-        observed = Observed(there, stuck, unrouted)
+        observed = Observed(there, stuck, unrouted, credentials)
         want = wanted(item, self._known.runtimes, observed, self._terms.settings, time.time())
         steps = list(steps_to(want.objects, there, self._altered.get(key, {}).values()))
         refused = await self._apply([step for step in steps if step.verb != "delete"])

@@ -33,6 +33,8 @@ def settings_of(given: InferenceServicesConfig | None) -> Settings:
     return Settings(
         domain=given.domain,
         url_scheme=given.url_scheme,
-        storage_initializer=StorageInitializer(fetching.image, fetching.command, fetching.args),
+        storage_initializer=StorageInitializer(
+            fetching.image, fetching.command, fetching.args, fetching.credentials == "service_account"
+        ),
         gateway_host="" if given.gateway_host == "none" else given.gateway_host,
     )

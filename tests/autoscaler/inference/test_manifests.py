@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoscaler.inference.manifests import parse, runtimes, services
+from autoscaler.inference.manifests import credentials, parse, runtimes, services
 from autoscaler.inference.shapes import Fault
 from gateway.config import ConfigError
 
@@ -66,3 +66,16 @@ def test_what_is_no_yaml_is_refused_in_a_line(text: str, told: str) -> None:
 def test_what_is_no_object_is_none(text: str) -> None:
     """Whatever YAML holds."""
     assert services(parse("x.yaml", text)) == []
+
+
+def test_credentials_are_found_among_the_objects() -> None:
+    """What is not there is told; an account called `default` is everywhere."""
+    account = "{kind: ServiceAccount, metadata: {name: fetcher}, secrets: [{name: keys}, {name: gone}]}"
+    found = parse(
+        "a.yaml", f"{account}\n---\n{{kind: Secret, metadata: {{name: keys}}, data: {{HF_TOKEN: eA==}}}}"
+    )
+    answer = credentials(found, "default", ("fetcher", ""))
+    assert [(secret.name, set(secret.keys)) for secret in answer.secrets] == [("keys", {"HF_TOKEN"})]
+    assert answer.problem.endswith("credentials: Secret gone")
+    assert "ServiceAccount fetcher" in credentials(found, "other", ("fetcher", "")).problem
+    assert not credentials(found, "default", ("default", "")).problem

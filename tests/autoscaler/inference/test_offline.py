@@ -19,7 +19,7 @@ def played(item: dict[str, Any]) -> Rendered:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_golden_one_becomes_ready(path: Path) -> None:
     """At first it is not; and the first objects are those that a cluster gets."""
-    answer = played(yaml.safe_load(path.read_text()))
+    answer = played(next(yaml.safe_load_all(path.read_text())))
     assert condition(answer.first.status, "Ready")["status"] == "Unknown"
     assert condition(answer.settled.status, "Ready")["status"] == "True"
     assert all("replicas" in item["spec"] for item in kinds(answer.first, "Deployment"))

@@ -3,12 +3,10 @@
 import sys
 from pathlib import Path
 
-import yaml
-
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from tests.inferences import GOLDEN, golden
 
 for path in sorted(GOLDEN.glob("*.yaml")):
     if not path.name.endswith(".out.yaml"):
-        path.with_suffix(".out.yaml").write_text(golden(yaml.safe_load(path.read_text())))
+        path.with_suffix(".out.yaml").write_text(golden(path.read_text()))

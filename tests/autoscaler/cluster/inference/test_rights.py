@@ -43,6 +43,10 @@ async def test_what_is_granted_is_what_it_takes(tmp_path: Path, monkeypatch: pyt
         older = {**service("rose", "models"), "apiVersion": "serving.kubeflow.org/v1beta1"}
         await place.api.apply([scaled_on_cpu(maxReplicas=3), older])
         await eventually(lambda: len(place.documents()) == 2 and there(place, "iris"))
+        await place.api.apply(fetching())
+        await eventually(lambda: len(place.documents()) == 3)
+        place.api.store.delete(GROUP, "models", "lily")
+        await eventually(lambda: len(place.documents()) == 2)
         await eventually(lambda: place.names("horizontalpodautoscalers", "models"))
         await place.api.apply(scaled_on_cpu(maxReplicas=4))
         await eventually(lambda: autoscalers(place) == [4])
@@ -78,6 +82,23 @@ def grant(one: Any) -> Grant:
 
 def scaled_on_cpu(**predictor: Any) -> Object:
     return service("iris", "models", scaleMetric="cpu", deploymentStrategy=IN_STEP, **predictor)
+
+
+def fetching() -> list[Object]:
+    """One whose model is in a private bucket."""
+    about = {"name": "keys", "namespace": "models"}
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "fetcher", "namespace": "models"},
+    }
+    lily = service("lily", "models", serviceAccountName="fetcher")
+    lily["spec"]["predictor"]["containers"][0]["env"] = [{"name": "STORAGE_URI", "value": "s3://b/m"}]
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": about, "data": {"awsSecretAccessKey": "eA=="}},
+        {**account, "secrets": [{"name": "keys"}]},
+        lily,
+    ]
 
 
 def newer(item: Object) -> None:

@@ -29,8 +29,8 @@ def test_all_of_it_is_taken_over(tmp_path: Path) -> None:
     """None of the gateways' Service is said by a word."""
     section = (
         "inference_services: {owned: all, domain: models.example.org, url_scheme: https, gateway_host: none, namespaces: [a, b], "
-        "storage_initializer: {image: 'fetch:1', command: [fetch], args: ['{uri}']}}"
+        "storage_initializer: {image: 'fetch:1', command: [fetch], args: ['{uri}'], credentials: none}}"
     )
-    fetching = StorageInitializer("fetch:1", ("fetch",), ("{uri}",))
+    fetching = StorageInitializer("fetch:1", ("fetch",), ("{uri}",), credentials=False)
     settings = Settings("models.example.org", "https", fetching, "")
     assert terms(tmp_path, section) == Terms(settings, everything=True, namespaces=("a", "b"))
