@@ -201,7 +201,7 @@ class Beat:
         """
         try:
             raw = json.loads(line)
-            stats = {name: _stat(stat) for name, stat in raw.pop("stats").items()}
+            stats = {name: _stat(name, stat) for name, stat in raw.pop("stats").items()}
             beat = _known(cls, raw | {"stats": stats})
             _check(beat)
         except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -232,7 +232,16 @@ def _dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _stat(raw: Mapping[str, Any]) -> Stat:
+def _stat(name: str, raw: Mapping[str, Any]) -> Stat:
+    try:
+        stat = _read(raw)
+        _check_stat(stat)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"not a beat: of {name}, {error}") from error
+    return stat
+
+
+def _read(raw: Mapping[str, Any]) -> Stat:
     if raw.keys() <= _PLAIN_FIELDS:  # most are
         return Stat(**raw)
     counts = {
@@ -251,11 +260,6 @@ def _check(beat: Beat) -> None:
     _check_numbers(beat.seq, beat.duration, beat.age)
     for pods in beat.draining.values():
         _check_numbers(*pods.values())
-    for name, stat in beat.stats.items():
-        try:
-            _check_stat(stat)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"not a beat: of {name}, {error}") from error
 
 
 def _check_stat(stat: Stat) -> None:
