@@ -7,6 +7,7 @@ the edge, tells them. `patience` says who has waited long enough, and who need n
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
@@ -46,12 +47,12 @@ class Backend:
         self.limits = limits
         self.breaker = Breaker(limits.concurrency, limits.depth, limits.picking)
         self.activator = Activator()
-        self.patience = Patience(name, limits, self.breaker, self.activator, now)
+        self.endpoints: dict[str, Endpoint] = {}
+        self.patience = Patience(name, limits, self.breaker, self.activator, self.endpoints)
         self.stats = BackendStats(now)
         self.door = Door(name, self.breaker, self.patience, self.stats.sheds)
         self.traffic: dict[str, Traffic] = {}
         """By the Route's name."""
-        self.endpoints: dict[str, Endpoint] = {}
         self.ejections = Ejections(name, self.breaker, self.endpoints)
         self.restless = False
         """Time alone may change something: who gets how much, or who is out."""
@@ -278,8 +279,11 @@ class Backend:
         back in front: their time began anew.
         """
         expired: list[tuple[Waiter, GatewayError]] = []
+        others = self.breaker.queued - 1
         for waiter in self.breaker.waiting:
             error = self.patience.overdue(waiter, now)
+            if error is None and waiter.due < inf and others > len(expired):
+                error = self.door.put_off(waiter, now)
             if error is not None:
                 expired.append((waiter, error))
             elif not waiter.avoid:

@@ -230,6 +230,8 @@ class Copy:
             self._second.add(data, ended=ended)
         if ended:
             self._pod = None
+            if self._endpoint is not None and self._endpoint.record is not None:
+                self._mirror.ref.backend.ejections.whole(self._endpoint)
             self._end("answered")
         else:
             self._expect(self._gateway.now(), self._mirror.ref.timeouts.idle)
@@ -254,9 +256,13 @@ class Copy:
 
     def _note(self, status: int) -> None:
         """For those who judge pods by their answers: a trial may hang on it."""
-        endpoint = self._endpoint
-        if endpoint is not None and endpoint.record is not None:
-            self._gateway.answered(self._mirror.ref.backend, endpoint, status)
+        backend, endpoint = self._mirror.ref.backend, self._endpoint
+        if endpoint is None or endpoint.record is None:
+            return
+        if self._second.status:
+            self._gateway.cut(backend, endpoint)
+        else:
+            self._gateway.answered(backend, endpoint, status)
 
     # -- the end
 

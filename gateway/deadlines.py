@@ -12,6 +12,7 @@ from gateway.errors import BODY_TIMEOUT, IDLE_TIMEOUT, REQUEST_TIMEOUT, RESPONSE
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
+    from gateway.patience import Patience
     from gateway.streams import ClientStream
     from gateway.terms import Timeouts
 
@@ -20,7 +21,7 @@ class Deadlines:
     """The part of an Exchange that knows when it is late. `Exchange` fills the attributes: one call less per request."""
 
     __slots__ = (
-        "_client", "_due", "_gateway", "_late", "_over", "_pod_blocked", "_request_done", "_responded", "_timeouts",
+        "_bound", "_client", "_due", "_gateway", "_late", "_over", "_pod_blocked", "_request_done", "_responded", "_timeouts",
         "_total_due", "scheduled",
     )  # fmt: skip
 
@@ -28,6 +29,8 @@ class Deadlines:
     _gateway: "Gateway"
     _client: "ClientStream | None"
     _timeouts: "Timeouts"
+    _bound: float
+    """Since when it has its slot."""
     _due: float
     _total_due: float
     _late: Reason
@@ -81,6 +84,13 @@ class Deadlines:
         timed = self._client or self
         if due < timed.scheduled:
             self._gateway.wheel.arm(timed, due)
+
+    def _note_time(self, patience: "Patience", reason: Reason | None, now: float) -> None:
+        """How much of its time a request that has such a bound was at a pod."""
+        if reason is None:
+            patience.answered(now - self._bound)
+        elif reason is REQUEST_TIMEOUT:
+            patience.missed(now - self._bound, self._timeouts.request)
 
     def _next(self) -> float:
         return self._total_due if self._total_due < self._due else self._due

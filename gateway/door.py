@@ -5,6 +5,7 @@ others give way (`queues` says who); the gateway's memory may ask any of them to
 of these, and takes out whom it names.
 """
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.errors import OVERLOADED, QUEUE_FULL, GatewayError
@@ -28,7 +29,7 @@ class Door:
 
     def admit(self, waiter: "Waiter", now: float) -> "list[Waiter]":
         """Let a newcomer in: who has to be taken out for it. Raises GatewayError when it is not let in."""
-        if now >= self._patience.sound_at:
+        if self._patience.steady_since < inf:
             hopeless = self._patience.hopeless(waiter, now)
             if hopeless is not None:
                 self._shed("late")
@@ -49,9 +50,16 @@ class Door:
             has = f"{breaker.queued} requests waiting, its queue's depth"
         else:
             self._shed("bytes")
-            has = f"{breaker.bytes} bytes of requests waiting, and its queue takes {breaker.bytes_limit}"
+            has = f"{breaker.bytes} bytes of requests waiting, its queue takes {breaker.bytes_limit}, and this one brings {size} more"
         detail = f"backend {self._backend} has {has}"
         raise GatewayError(QUEUE_FULL, detail, self._patience.retry_after(now))
+
+    def put_off(self, waiter: "Waiter", now: float) -> GatewayError | None:
+        """What one is told who would be answered too late, while others wait; None: it would not."""
+        error = self._patience.too_late(waiter, now)
+        if error is not None:
+            self._shed("late")
+        return error
 
     def pushed_out(self, count: int, now: float) -> GatewayError:
         """What so many are told who gave way to a newcomer."""

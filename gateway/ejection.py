@@ -57,12 +57,14 @@ class EjectionPolicy:
 class Record:
     """How one Endpoint's answers were so far."""
 
-    __slots__ = ("fives", "gateway_errors", "requests", "successes", "times", "until")
+    __slots__ = ("cuts", "fives", "gateway_errors", "requests", "successes", "times", "until")
 
     def __init__(self) -> None:
         self.fives = 0
         """In a row, until now."""
         self.gateway_errors = 0
+        self.cuts = 0
+        """Answers in a row that began and broke off; only a whole one ends the row, so that a pod that is back goes at the next."""
         self.requests = 0
         """Since the last look at success rates."""
         self.successes = 0
@@ -85,6 +87,7 @@ class Ejections:
         """Health checks decide who comes back."""
         self.panic = 0.5
         self.panicking = False
+        self._told_panic = False
         self.due = inf
         """When to `turn` next."""
         self.counts: dict[str, int] = {}
@@ -162,9 +165,46 @@ class Ejections:
         ):
             if 0 < most <= count and self._room():
                 what = "5xx" if cause == FIVES else "a gateway error"
-                text = f"answered {count} requests in a row with {what}, the last with {status}"
+                text = f"answered {count} request{'s' * (count > 1)} in a row with {what}, the last with {status}"
                 return self._eject(endpoint, cause, text, now)
         return None
+
+    def cut(self, endpoint: Endpoint, now: float) -> str | None:
+        """What it had begun to answer broke off, or came to a stand: the head that counted as an answer was none."""
+        record: Record | None = endpoint.record
+        policy = self.policy
+        if record is None or policy is None or not self._knows(endpoint):
+            return None
+        record.successes = max(0, record.successes - 1)
+        record.cuts += 1
+        if endpoint.out.keys() & _ANSWERS:
+            return None
+        for cause, most in (
+            (FIVES, policy.consecutive_5xx),
+            (GATEWAY_ERRORS, policy.consecutive_gateway_errors),
+        ):
+            if 0 < most <= record.cuts and self._room():
+                text = f"broke off {record.cuts} answer{'s' * (record.cuts > 1)} in a row"
+                return self._eject(endpoint, cause, text, now)
+        return None
+
+    def whole(self, endpoint: Endpoint) -> None:
+        """An answer of it has come to its end."""
+        endpoint.record.cuts = 0
+
+    def back_in(self, endpoint: Endpoint, now: float) -> float | None:
+        """Seconds until it may come back, if it is out for its answers; 0: its next request or health check decides."""
+        record: Record | None = endpoint.record
+        return None if record is None or record.until == inf else max(0.0, record.until - now)
+
+    def news(self) -> str | None:
+        """Whether a panic has begun, or is over, since the last time that somebody asked."""
+        if self.panicking == self._told_panic:
+            return None
+        self._told_panic = self.panicking
+        if not self.panicking:
+            return f"{self._backend}: enough pods are well again: only those get requests"
+        return f"{self._backend}: {len(self._doubtful)} of {len(self._endpoints)} pods are out, and all of them get requests all the same (panic)"
 
     # -- health checks
 

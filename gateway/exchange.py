@@ -81,6 +81,7 @@ class Exchange(Mirroring):
         self._over = False
         self._due = inf
         self._total_due = inf
+        self._bound = 0.0
         self._late = REQUEST_TIMEOUT
         if head.request_id is None:
             head.request_id = gateway.new_request_id()
@@ -196,7 +197,7 @@ class Exchange(Mirroring):
         client, reason = self._client, error.reason
         status = self._status if self._responded else reason.status
         if reason in AGAINST_PODS:
-            self._note(reason.status)
+            self._note(reason.status, begun=self._responded)
         if self._search is not None and self._falls_back(error):
             return
         self._finish(status, reason, now)
@@ -212,8 +213,8 @@ class Exchange(Mirroring):
     def granted(self, endpoint: Endpoint, now: float) -> None:
         """A slot came free while this waited."""
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and waiter.cold:
-            self._cold = now - self._begun
+        if waiter is not None and waiter.cold and self._backend is not None:
+            self._cold = self._backend.patience.starved(waiter, now)
         if self._search is not None:
             self._due = inf
         self._bind(endpoint, now)
@@ -289,6 +290,7 @@ class Exchange(Mirroring):
 
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
+        self._bound = now
         pool = endpoint.pool or self._gateway.pool(endpoint)
         tries = self._tries
         pod = None if tries is not None and tries.fresh else pool.take(now)
@@ -366,6 +368,8 @@ class Exchange(Mirroring):
         elif endpoint is not None:
             if search is not None:
                 backend.ends(self.standing, now)
+            if endpoint.record is not None or self._total_due < inf:
+                self._note_end(backend, endpoint, reason, now)
             granted = backend.leave(endpoint, now)
             if granted:
                 self._gateway.hand_out(granted, now)

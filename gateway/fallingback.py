@@ -34,6 +34,10 @@ _ELSEWHERE = frozenset(
 """Ends that another Backend may turn to the better: no pod has seen the request."""
 
 
+NO_POD = "no_pod"
+"""Why it falls back that has waited for as long as its Route says; other reasons are those of errors."""
+
+
 class FallingBack(Retrying):
     """The part of an Exchange that does not wait for its own Backend without end."""
 
@@ -73,9 +77,13 @@ class FallingBack(Retrying):
         starved = backend.patience.starved(waiter, now)
         if backend.breaker.available:
             self._look_again(now + search.patience)
-        elif search.fallback is not None and starved >= search.fallback.after and self._elsewhere(search):
+        elif (
+            search.fallback is not None
+            and starved >= search.fallback.after
+            and self._elsewhere(search, NO_POD)
+        ):
             return
-        elif placeholder is not None and starved >= placeholder.after:
+        elif placeholder is not None and starved >= placeholder.after and not backend.limits.paused:
             head, body = placeholder.page.answer(self._head)
             self._give(head, body, PLACEHOLDER)
         elif search.patience > starved:
@@ -84,9 +92,11 @@ class FallingBack(Retrying):
     def _falls_back(self, error: GatewayError) -> bool:
         """Whether the request goes on elsewhere instead of ending like this."""
         search = self._search
-        return search is not None and error.reason in _ELSEWHERE and self._elsewhere(search)
+        return (
+            search is not None and error.reason in _ELSEWHERE and self._elsewhere(search, error.reason.slug)
+        )
 
-    def _elsewhere(self, search: "Search") -> bool:
+    def _elsewhere(self, search: "Search", why: str) -> bool:
         fallback, backend = search.fallback, self._backend
         if fallback is None or backend is None:
             return False
@@ -97,8 +107,8 @@ class FallingBack(Retrying):
             return False
         now = self._gateway.now()
         self._leave(backend, now)
-        counts = backend.stats.fallbacks
-        counts[fallback.ref.route] = counts.get(fallback.ref.route, 0) + 1
+        counts, key = backend.stats.fallbacks, (fallback.ref.route, why)
+        counts[key] = counts.get(key, 0) + 1
         search.fallback = None
         search.key = search.key_at(fallback.ref)
         self._set_out(fallback.ref, self._held_bytes, now)

@@ -142,6 +142,13 @@ class Gateway:
         if told is not None:
             self.shift(backend, [told], now)
 
+    def cut(self, backend: Backend, endpoint: Endpoint) -> None:
+        """What an Endpoint had begun to answer broke off."""
+        now = self.now()
+        told = backend.ejections.cut(endpoint, now)
+        if told is not None:
+            self.shift(backend, [told], now)
+
     def checked(self, backend: Backend, endpoint: Endpoint, failure: str | None) -> None:
         """An Endpoint has passed its health checks, or failed them, and how."""
         now = self.now()
@@ -220,9 +227,12 @@ class Gateway:
                 self.turn_away(backend.expire(now))
 
     def reap(self) -> None:
-        """Close pooled connections that have aged; about once a second."""
+        """Close pooled connections that have aged, and tell of panics; about once a second."""
         now = self.now()
         for backend in self.backends.values():
+            news = backend.ejections.news()
+            if news is not None:
+                logger.warning("%s", news)
             for endpoint in backend.endpoints.values():
                 if endpoint.pool is not None:
                     endpoint.pool.reap(now)

@@ -267,8 +267,10 @@ class GatewayCollector(Collector):
         yield one("tidegate_retry_budget_exhausted", text, "counter", lambda b: b.stats.retries_denied)
         text = "Pods that were put out for a while, by reason."
         yield by("tidegate_ejections", text, "counter", "reason", lambda b: b.ejections.counts)
-        text = "Requests that a backend could not serve and that went to another one, by route."
-        yield by("tidegate_fallbacks", text, "counter", "route", lambda b: b.stats.fallbacks)
+        text = "Requests that a backend could not serve and that went to another one, by why."
+        yield Family("tidegate_fallbacks", text, "counter", ("backend", "route", "reason"), self._fallbacks)
+        text = "1 while so many pods are out for their answers or health that all are used again."
+        yield one("tidegate_panicking", text, "gauge", lambda b: int(b.ejections.panicking))
         text = "Pods, by state; each is in one."
         yield by("tidegate_endpoints", text, "gauge", "state", _endpoint_states)
 
@@ -309,6 +311,11 @@ class GatewayCollector(Collector):
         for item in self._traffic():
             for key, count in list(read(item).items()):
                 yield (item.route, item.backend, str(key)), count
+
+    def _fallbacks(self) -> Iterator[Row]:
+        for backend in self._each_backend():
+            for (route, why), count in list(backend.stats.fallbacks.items()):
+                yield (backend.name, route, why), count
 
     def _by_backend(self, read: Callable[[Backend], Mapping[str, int]]) -> Iterator[Row]:
         for backend in self._each_backend():

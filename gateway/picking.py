@@ -222,7 +222,8 @@ class RoundRobin(Picker):
         self._serial = 0
 
     def add(self, endpoint: Endpoint) -> None:
-        self._entries[endpoint] = (self._time, 0)
+        # Behind the others: one that is out and back again after each request it fails would otherwise have every turn.
+        self._entries[endpoint] = (self._time + 1.0 / endpoint.warmth, 0)
         self._enter(endpoint)
 
     def remove(self, endpoint: Endpoint) -> None:

@@ -14,7 +14,9 @@ from gateway.queueing import Queueing
 from gateway.retries import Failure, Tries
 
 if TYPE_CHECKING:
+    from gateway.backend import Backend
     from gateway.breaker import Endpoint
+    from gateway.errors import Reason
     from gateway.streams import PodStream
 
 
@@ -63,7 +65,11 @@ class Retrying(Queueing):
         if tries is not None and tries.connect(endpoint, failure):
             self._try_again(failure)
         else:
-            self.fail(GatewayError(CONNECT_FAILED, f"{endpoint.host}:{endpoint.port}: {why}"))
+            others = (
+                [f"{pod.host}:{pod.port}" for pod in tries.failed if pod is not endpoint] if tries else []
+            )
+            before = f"; {', '.join(others)} refused or lost it before" if others else ""
+            self.fail(GatewayError(CONNECT_FAILED, f"{endpoint.host}:{endpoint.port}: {why}{before}"))
 
     def _ask_another(self, status: int, *, ended: bool) -> bool:
         """A pod answers 5xx: drop that, and ask another pod, where that may help."""
@@ -80,11 +86,24 @@ class Retrying(Queueing):
 
     # -- inside
 
-    def _note(self, status: int) -> None:
-        """Its pod has answered, or failed to, for those who judge pods by that."""
+    def _note(self, status: int, *, begun: bool = False) -> None:
+        """Its pod has answered, or failed to, for those who judge pods by that. `begun`: the answer broke off."""
         backend, endpoint = self._backend, self._endpoint
-        if backend is not None and endpoint is not None and endpoint.record is not None:
+        if backend is None or endpoint is None or endpoint.record is None:
+            return
+        if begun:
+            self._gateway.cut(backend, endpoint)
+        else:
             self._gateway.answered(backend, endpoint, status)
+
+    def _note_end(
+        self, backend: "Backend", endpoint: "Endpoint", reason: "Reason | None", now: float
+    ) -> None:
+        """It has come to its end at a pod, for those who judge pods, and those who judge how long an answer takes."""
+        if reason is None and endpoint.record is not None:
+            backend.ejections.whole(endpoint)
+        if self._total_due < inf:
+            self._note_time(backend.patience, reason, now)
 
     def _tried(self) -> Tries | None:
         """The failed tries, to note one more; None when no other may follow: nobody listens, or what was sent is not kept."""

@@ -202,6 +202,7 @@ def backend_view(backend: Backend, wanted: int | None, now: float) -> dict[str, 
                 "suspect": endpoint.suspect,
                 "refusal": endpoint.refusal,
                 "out": dict(endpoint.out),
+                "back_in": _rounded(backend.ejections.back_in(endpoint, now)),
                 "in_flight": endpoint.in_flight,
             }
             for endpoint in backend.endpoints.values()
@@ -235,6 +236,10 @@ def _queue(backend: Backend, now: float) -> dict[str, Any]:
             for priority, (queued, tenants) in levels.items()
         },
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def ready_replicas(backend: Backend) -> int:

@@ -134,8 +134,8 @@ class BackendStats:
         """Those for which the budget had nothing left."""
         self.sheds: dict[str, int] = {}
         """Requests that might have waited and were refused, by why: depth, bytes, late, pushed_out, memory."""
-        self.fallbacks: dict[str, int] = {}
-        """Requests that went to another Backend since this one could not serve them, by Route."""
+        self.fallbacks: dict[tuple[str, str], int] = {}
+        """Requests that went to another Backend since this one could not serve them, by Route and why."""
         self.tells: frozenset[str] = frozenset()
         """Which latencies beats shall tell, since the Backend scales on them: `queue_wait`, `response_time`."""
 

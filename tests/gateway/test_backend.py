@@ -265,9 +265,9 @@ def test_one_put_back_in_front_hides_nobody_who_is_overdue() -> None:
     assert [waiter.request for waiter in backend.breaker.waiting] == ["retried", "young"]
 
 
-def test_one_that_was_refused_waits_for_the_next_pod_for_the_queue_timeout() -> None:
+def test_one_that_was_refused_waits_for_the_next_pod_as_long_as_others_do() -> None:
     """Then it is 502: its pods did not accept, and no other came."""
-    backend = backend_with("a", queue_timeout=10.0, activation_timeout=100.0)
+    backend = backend_with("a", queue_timeout=5.0, activation_timeout=10.0)
     endpoint = enter(backend)
     backend.suspect(endpoint, 1.0, suspect=True)
     assert backend.again(Waiter("w", 1.0, [endpoint]), endpoint, 1.0) == []
@@ -279,7 +279,7 @@ def test_one_that_was_refused_waits_for_the_next_pod_for_the_queue_timeout() -> 
 
 def test_a_refusal_that_has_a_reason_is_told_with_it() -> None:
     """And forgotten once the pod accepts again."""
-    backend = backend_with("a", queue_timeout=10.0, activation_timeout=100.0)
+    backend = backend_with("a", queue_timeout=5.0, activation_timeout=10.0)
     endpoint = enter(backend)
     backend.suspect(endpoint, 1.0, suspect=True, refusal="it does not speak TLS")
     backend.again(Waiter("w", 1.0, [endpoint]), endpoint, 1.0)
@@ -287,6 +287,21 @@ def test_a_refusal_that_has_a_reason_is_told_with_it() -> None:
     assert "127.0.0.1:9000 (it does not speak TLS) refused or lost the connection" in error.detail
     backend.suspect(endpoint, 12.0, suspect=False)
     assert endpoint.refusal is None
+
+
+def test_one_that_waited_in_vain_is_told_what_pods_are_out_for() -> None:
+    """Of three, and how many more."""
+    backend = backend_with("a", "b", "c", "d", activation_timeout=10.0)
+    for endpoint in backend.endpoints.values():
+        backend.suspect(
+            endpoint, 0.0, suspect=True, refusal="no route to host" if endpoint.uid == "a" else None
+        )
+    wait(backend, "w", 0.0)
+    ((_, error),) = backend.expire(10.0)
+    assert str(error).startswith(
+        "no pod of backend iris became ready in 10.0 s: 127.0.0.1:9000 is out: no route to host (connect); "
+    )
+    assert str(error).endswith(" is out: it refused or lost a connection (connect); and 1 more")
 
 
 def test_an_endpoint_that_is_held_to_something_else_needs_new_connections() -> None:

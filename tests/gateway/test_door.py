@@ -43,7 +43,7 @@ def test_a_heavy_queue_says_how_heavy_it_is() -> None:
     """By bytes, though there are places."""
     backend = busy(bytes=100)
     backend.wait(waiter(size=60), 0.0)
-    detail = "backend iris has 60 bytes of requests waiting, and its queue takes 100"
+    detail = "backend iris has 60 bytes of requests waiting, its queue takes 100, and this one brings 60 more"
     assert refusal(backend, waiter(size=60)) == ("queue_full", detail)
     assert backend.stats.sheds == {"bytes": 1}
 

@@ -74,6 +74,31 @@ def test_five_failures_in_a_row_put_a_pod_out() -> None:
     assert repr(scene.pods[1]).endswith("in_flight=0 ready+ejected>")
 
 
+def test_answers_that_break_off_put_a_pod_out_though_each_begins_well() -> None:
+    """Until one comes whole: a pod that is back goes again with its next."""
+    scene = Scene(policy=replace(POLICY, consecutive_5xx=3))
+    pod = scene.pods[1]
+
+    def cut() -> str | None:
+        scene.answer(1, 200)
+        told = scene.backend.ejections.cut(pod, scene.now)
+        scene.backend.settle(scene.now)
+        return told
+
+    assert [cut(), cut()] == [None, None]
+    assert cut() == "iris: 10.0.0.1:1 broke off 3 answers in a row: it gets no requests for 30 s"
+    assert scene.out == {"1": ["consecutive_5xx"]}
+    assert scene.backend.ejections.back_in(pod, scene.now + 10.0) == 20.0
+    scene.advance(30.1)
+    assert scene.ask(200) is pod
+    assert scene.out == {}
+    assert "broke off 4 answers in a row" in str(cut())
+    scene.advance(60.1)
+    assert scene.ask(200) is pod
+    scene.backend.ejections.whole(pod)
+    assert [cut(), cut()] == [None, None]
+
+
 def test_gateway_errors_may_be_counted_alone() -> None:
     """For servers that answer 500 to what clients got wrong."""
     scene = Scene(policy=EjectionPolicy(consecutive_5xx=0, consecutive_gateway_errors=3))
@@ -213,6 +238,19 @@ def test_when_too_many_are_out_all_are_used() -> None:
     scene.publish(9)
     assert (ejections.panicking, scene.backend.breaker.available) == (False, 6)
     assert "3 out" in repr(ejections)
+
+
+def test_a_panic_is_told_when_it_begins_and_when_it_is_over() -> None:
+    """Once each."""
+    scene = Scene(pods=2, policy=replace(POLICY, consecutive_5xx=1, max_share=1.0))
+    ejections = scene.backend.ejections
+    assert ejections.news() is None
+    scene.answer(0, 500)
+    scene.answer(1, 500)
+    assert ejections.news() == "iris: 2 of 2 pods are out, and all of them get requests all the same (panic)"
+    assert ejections.news() is None
+    scene.advance(30.1)
+    assert ejections.news() == "iris: enough pods are well again: only those get requests"
 
 
 def test_an_only_pod_is_never_without_requests() -> None:

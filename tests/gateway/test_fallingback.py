@@ -41,7 +41,15 @@ class Two(World):
 
     @property
     def fallbacks(self) -> dict[str, int]:
-        return self.backend.stats.fallbacks
+        """By Route."""
+        counts: dict[str, int] = {}
+        for (route, _), count in self.backend.stats.fallbacks.items():
+            counts[route] = counts.get(route, 0) + count
+        return counts
+
+    @property
+    def reasons_to_fall_back(self) -> list[str]:
+        return [why for _, why in self.backend.stats.fallbacks]
 
     async def assert_served_elsewhere(self, client: Client, method: bytes = b"GET") -> None:
         await settle()
@@ -68,6 +76,7 @@ async def test_at_zero_a_request_goes_elsewhere_after_its_time() -> None:
     request, body, _, whole = read_request(world.spare.last.received)
     assert (request.method, body, whole) == (b"POST", b"body", True)
     await world.assert_served_elsewhere(client, b"POST")
+    assert world.reasons_to_fall_back == ["no_pod"]
 
 
 async def test_a_pod_that_comes_in_time_is_waited_for() -> None:
@@ -112,6 +121,7 @@ async def test_what_cannot_start_is_not_waited_for() -> None:
     await world.assert_served_elsewhere(waiting)
     world.client().send(GET)
     assert world.fallbacks == {"iris": 2}
+    assert world.reasons_to_fall_back == ["cannot_start"]
 
 
 async def test_a_full_queue_sends_elsewhere() -> None:
@@ -125,6 +135,7 @@ async def test_a_full_queue_sends_elsewhere() -> None:
     assert third.answer().fields[b"x-tidegate-backend"] == b"small"
     assert (waits.received, world.backend.breaker.queued) == (b"", 1)
     assert world.codes == {}
+    assert world.reasons_to_fall_back == ["queue_full"]
 
 
 async def test_refused_connections_send_elsewhere() -> None:
@@ -136,6 +147,7 @@ async def test_refused_connections_send_elsewhere() -> None:
     await settle()
     assert world.backend.in_flight == 0
     await world.assert_served_elsewhere(client, b"POST")
+    assert world.reasons_to_fall_back == ["connect_failed"]
 
 
 async def test_a_request_that_a_pod_may_have_seen_does_not_go_elsewhere() -> None:
@@ -212,6 +224,19 @@ async def test_a_browser_is_shown_a_page_instead_of_waiting() -> None:
     assert world.reasons == {"placeholder": 1}
     world.advance(5)
     assert program.received == b""
+
+
+async def test_where_nothing_is_started_nobody_is_told_to_wait_for_it() -> None:
+    """A paused Backend says so, to browsers as well, and not to come again at once."""
+    world = Two(pods=0, after=0, page=PAGE, limits=Limits(paused=True, activation_timeout=3.0))
+    browser = world.client().send(BROWSER)
+    world.advance(2.9)
+    assert browser.received == b""
+    world.advance(0.2)
+    answer = browser.answer()
+    assert (answer.status, answer.fields[b"retry-after"]) == (504, b"60")
+    assert b"its scaling is paused" in answer.body
+    world.assert_all_at_rest()
 
 
 async def test_the_page_comes_before_a_slower_fallback_and_not_before_a_faster_one() -> None:

@@ -39,7 +39,7 @@ async def test_a_pod_that_answers_5xx_is_out_and_the_next_request_goes_elsewhere
     bad.say(ERROR)
     assert client.answer().status == 500
     assert out(world) == {"pod-1": ["consecutive_5xx"]}
-    assert "iris: 127.0.0.1:9001 answered 1 requests in a row with 5xx, the last with 500" in caplog.text
+    assert "iris: 127.0.0.1:9001 answered 1 request in a row with 5xx, the last with 500" in caplog.text
     for _ in range(3):
         client = world.client().send(GET)
         link = asked(world)
@@ -141,4 +141,32 @@ async def test_who_waits_gets_a_pod_of_a_panic_that_a_lost_connection_begins() -
     assert bad.take() != b""
     bad.say(OK)
     assert waits.answer().status == 200
+    world.assert_at_rest()
+
+
+@pytest.mark.parametrize("how", ["reset", "stands still"])
+async def test_answers_that_break_off_count_as_5xx(how: str) -> None:
+    """Although they begin with 200; whole ones in between end the row."""
+    twice = Limits(ejection=EjectionPolicy(consecutive_5xx=2))
+    world = World(pods=2, limits=twice, timeouts=Timeouts(idle=1.0))
+
+    def ask(*, whole: bool) -> None:
+        world.pods[1].ready = False
+        world.publish()
+        if world.link.transport.lost:
+            world.connect(world.pod)
+        world.gateway.trust(world.backend, world.endpoint(world.pod))
+        world.client().send(GET)
+        assert world.link.take()
+        world.link.say(OK if whole else OK[:-1])
+        if not whole and how == "reset":
+            world.link.hang_up(ConnectionResetError(104, "reset"))
+        elif not whole:
+            world.advance(1.1)
+
+    for whole in (False, True, False):
+        ask(whole=whole)
+    assert "consecutive_5xx" not in world.endpoint(world.pod).out
+    ask(whole=False)
+    assert "consecutive_5xx" in world.endpoint(world.pod).out
     world.assert_at_rest()

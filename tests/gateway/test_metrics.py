@@ -232,6 +232,7 @@ async def test_the_page_has_the_families_of_the_contract() -> None:
         "tidegate_cold_starts": "counter",
         "tidegate_retries": "counter",
         "tidegate_fallbacks": "counter",
+        "tidegate_panicking": "gauge",
         "tidegate_mirrored_requests": "counter",
         "tidegate_mirror_comparisons": "counter",
         "tidegate_mirror_latency_difference_seconds": "histogram",

@@ -53,6 +53,22 @@ def test_round_robin_passes_over_who_has_no_free_slot() -> None:
     assert picked(picker, 2) == ["0", "-"]
 
 
+def test_round_robin_puts_one_that_comes_back_behind_the_others() -> None:
+    """One that fails each request is out and back again in between, and would have every turn."""
+    picker = RoundRobin(0)
+    bad, *_ = filled(picker, 3)
+    met = []
+    for _ in range(9):
+        endpoint = picker.take()
+        assert endpoint is not None
+        met.append(endpoint.uid)
+        picker.give_back(endpoint)
+        if endpoint is bad:
+            picker.remove(bad)
+            picker.add(bad)
+    assert Counter(met) == {"pod-0": 3, "pod-1": 3, "pod-2": 3}
+
+
 @given(st.lists(st.sampled_from([0.1, 0.25, 0.5, 1.0]), min_size=2, max_size=6))
 def test_round_robin_gives_turns_in_proportion_to_warmth(warmths: list[float]) -> None:
     """Over any stretch that is long enough, to within one."""

@@ -12,7 +12,7 @@ from gateway.splits import Split
 from gateway.standing import Ranking, Standing
 from gateway.steering import Steering
 from gateway.terms import BackendRef, Timeouts
-from tests.fakes import Client, World
+from tests.fakes import Client, World, settle
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 RANKING = Ranking(0, b"x-priority", priority_of_anyone=True, tenant_field=b"x-tenant", tenant_of_anyone=True)
@@ -195,8 +195,8 @@ def test_without_tenants_equals_give_no_way() -> None:
 
 
 def test_a_request_whose_time_would_be_over_is_refused_at_once() -> None:
-    """By `timeouts.request`, which is nearer than the queue's own."""
-    made = world(timeouts=Timeouts(request=12.0), queue_timeout=13.0)
+    """By `timeouts.request`, which is nearer than the queue's own, and of which an answer takes one second."""
+    made = world(timeouts=Timeouts(request=12.0), queue_timeout=60.0)
     clients = [ask(made) for _ in range(9)]
     for _ in range(14):
         made.advance(1.0)
@@ -205,4 +205,41 @@ def test_a_request_whose_time_would_be_over_is_refused_at_once() -> None:
     late = [ask(made) for _ in range(12)]
     assert [client.received == b"" for client in late[:-3]] == [True] * 9
     assert reason(late[-1]) == (503, "queue_timeout")
-    assert late[-1].answer(b"POST").fields[b"retry-after"] == b"19"
+    assert late[-1].answer(b"POST").fields[b"retry-after"] == b"18"
+
+
+def test_who_has_too_little_time_left_gives_way_to_those_behind() -> None:
+    """An answer takes two seconds: with less than that a pod would work for nothing."""
+    made = world(timeouts=Timeouts(request=5.0))
+    first = ask(made)
+    made.advance(2.0)
+    made.link.say(OK)
+    assert first.answer(b"POST").status == 200
+    ask(made)
+    late = ask(made)
+    made.advance(1.0)
+    waits = ask(made)
+    made.advance(2.1)
+    assert reason(late) == (503, "queue_timeout")
+    assert (
+        "answers take 2 s lately: 2 s are left of its time, and others wait"
+        in json.loads(late.answer(b"POST").body)["detail"]
+    )
+    assert made.backend.stats.sheds == {"late": 1}
+    made.advance(1.5)
+    assert waits.received == b""  # nobody would have its slot
+
+
+async def test_a_pod_that_works_for_nothing_makes_the_others_leave_it_more_time() -> None:
+    """Each time by an eighth, up to all of the time that there is."""
+    made = world(timeouts=Timeouts(request=5.0))
+    for _ in range(2):
+        ask(made)
+        await settle()
+        made.advance(5.1)
+        assert made.backend.patience.service == 5.0
+    ask(made)
+    await settle()
+    made.advance(1.0)
+    made.link.say(OK)
+    assert made.backend.patience.service == pytest.approx(4.5, abs=0.01)

@@ -201,8 +201,8 @@ def test_a_backend_shows_its_pods_and_its_limits() -> None:
     shown.enter(0.0)
     assert state(status(), named(shown), {"iris-v1": 5})["backends"]["iris-v1"] == {
         "endpoints": [
-            {"uid": "iris-v1-0", "address": "127.0.0.1:9000", "ready": True, "draining": False, "suspect": False, "refusal": None, "out": {}, "in_flight": 1},
-            {"uid": "iris-v1-1", "address": "127.0.0.1:9001", "ready": True, "draining": False, "suspect": False, "refusal": None, "out": {}, "in_flight": 0},
+            {"uid": "iris-v1-0", "address": "127.0.0.1:9000", "ready": True, "draining": False, "suspect": False, "refusal": None, "out": {}, "back_in": None, "in_flight": 1},
+            {"uid": "iris-v1-1", "address": "127.0.0.1:9001", "ready": True, "draining": False, "suspect": False, "refusal": None, "out": {}, "back_in": None, "in_flight": 0},
         ],
         "in_flight": 1,
         "queued": 0,
