@@ -294,7 +294,14 @@ def _woken(spec: ScalingSpec, state: State, observed: Observed, count: _Count, n
     if pods <= count.pods:
         return count
     if observed.starving:
-        return _Count(pods, "wake", (f"{observed.waiting} queued and no pod ready: waking with {pods}",))
+        held = (
+            f", wanted less than {spec.stable_window:g} s ago"
+            if pods > _asked_at_once(spec, observed)
+            else ""
+        )
+        return _Count(
+            pods, "wake", (f"{observed.waiting} queued and no pod ready: waking with {pods}{held}",)
+        )
     return count.at_least(pods, "wake", f"woken less than {spec.stable_window:g} s ago, keeping")
 
 

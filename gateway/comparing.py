@@ -18,7 +18,8 @@ _NODES = 500
 _SHOWN = 60
 
 Result = Literal["same", "status", "body", "skipped"]
-Path = tuple[Any, ...]
+Path = tuple[Any, Any] | None
+"""The way to what is within, and its key or index: nothing is copied on the way down."""
 _Pairs = Iterator[tuple[Path, Any, Any]]
 
 
@@ -108,7 +109,7 @@ class Comparison:
             self.result, self.difference = "body", "bodies that are not JSON"
             return True
         if len(self._parsed) == 2:
-            self._stack = [iter([((), *self._parsed)])]
+            self._stack = [iter([(None, *self._parsed)])]
         return False
 
     def _differs(self, path: Path, a: Any, b: Any) -> bool:  # noqa: ANN401  # JSON has many types
@@ -116,13 +117,13 @@ class Comparison:
         if isinstance(a, dict) and isinstance(b, dict):
             if a.keys() != b.keys():
                 odd = min(a.keys() ^ b.keys())
-                return self._note((*path, odd), *("there" if odd in each else "not there" for each in (a, b)))
-            self._stack.append(((*path, key), a[key], b[key]) for key in a)
+                return self._note((path, odd), *("there" if odd in each else "not there" for each in (a, b)))
+            self._stack.append(((path, key), a[key], b[key]) for key in a)
             return False
         if isinstance(a, list) and isinstance(b, list):
             if len(a) != len(b):
                 return self._note(path, f"{len(a)} values", f"{len(b)} values")
-            self._stack.append(((*path, i), x, y) for i, (x, y) in enumerate(zip(a, b, strict=True)))
+            self._stack.append(((path, i), x, y) for i, (x, y) in enumerate(zip(a, b, strict=True)))
             return False
         return not self._equal(a, b) and self._note(path, _shown(a), _shown(b))
 
@@ -135,8 +136,11 @@ class Comparison:
             return bool(a == b)
 
     def _note(self, path: Path, a: str, b: str) -> bool:
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-        self.difference = f"${where}: {a} and {b}"
+        parts: list[str] = []
+        while path is not None:
+            path, part = path
+            parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
+        self.difference = f"${''.join(reversed(parts))}: {a} and {b}"
         return True
 
     def __repr__(self) -> str:

@@ -209,6 +209,7 @@ def warnings(document: Document) -> Iterator[Fault]:
             text = f"{network} is everyone: any client can pretend to be any other"
             yield Fault(("forwarded", "trusted_proxies", i), text)
     yield from _unbelieved(document)
+    yield from _without_turns(document)
     yield from circles(document.routes)
     used = {name for route in document.routes for name in route.backends}
     for name in document.backends:
@@ -221,6 +222,18 @@ def warnings(document: Document) -> Iterator[Fault]:
             if reduce_weights(split.values())[1]:
                 text = f"the weights make a cycle of more than {LONGEST_CYCLE:,} requests: shares are rounded to fit"
                 yield Fault(("routes", i, *path), text)
+
+
+def _without_turns(document: Document) -> Iterator[Fault]:
+    """Orders of a queue where nobody ever waits while a pod is ready."""
+    text = "changes nothing: without `concurrency` nobody waits while a pod is ready"
+    unlimited = {name for name, backend in document.backends.items() if not backend.concurrency}
+    for i, route in enumerate(document.routes):
+        if route.tenant is not None and unlimited.issuperset(route.backends):
+            yield Fault(("routes", i, "tenant"), f"{text}; none of its backends has it")
+    for name in sorted(unlimited):
+        if document.backends[name].queue.fairness is not None:
+            yield Fault(("backends", name, "queue", "fairness"), text)
 
 
 def _unbelieved(document: Document) -> Iterator[Fault]:

@@ -77,7 +77,7 @@ async def test_another_model_answers_while_the_first_is_away(tmp_path: Path) -> 
         assert (told.backend, told.pod["body"]) == ("small", '{"a": 1}')
         assert told.headers["x-tidegate-backend"] == "small"
         page = await metrics(served)
-        assert 'tidegate_fallbacks_total{backend="large",route="chat"} 1' in page
+        assert 'tidegate_fallbacks_total{backend="large",route="chat",reason="no_pod"} 1' in page
         assert 'tidegate_requests_total{route="chat",backend="small",code="200"} 1' in page
         await large.start()
         async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ from gateway.standing import ANYONE, Ranking, Standing
 from gateway.terms import BackendRef
 
 Loaded = Callable[[str], Config]
-HEAD = "forwarded: {trusted_proxies: [10.0.0.0/8]}\nbackends:\n  a: {target: {urls: [http://a]}, queue: {%s}}\n  b: {target: {urls: [http://b]}}\nroutes:\n"
+HEAD = "forwarded: {trusted_proxies: [10.0.0.0/8]}\nbackends:\n  a: {target: {urls: [http://a]}, concurrency: 1, queue: {%s}}\n  b: {target: {urls: [http://b]}}\nroutes:\n"
 PLAIN = "  - {name: plain, paths: [/plain], split: {a: 1, b: 1}}\n"
 
 
@@ -106,4 +106,16 @@ def test_a_header_that_nobody_is_believed_about_is_a_warning(loaded: Loaded) -> 
     assert warnings == [
         "routes[0].priority: nobody's x-p is believed: name who sends it in forwarded.trusted_proxies, or write `trust: true` to believe everyone",
         "backends.a.queue.fairness: no route to this backend has a `tenant`: there is nobody to be fair to",
+    ]
+
+
+def test_turns_where_nobody_waits_are_a_warning(loaded: Loaded) -> None:
+    """Without a limit every request goes to a pod at once."""
+    text = route("tenant: {header: x-t, trust: true}", "fairness: round_robin").replace(
+        "concurrency: 1", "concurrency: 0"
+    )
+    warnings = [str(each).partition(" ")[2] for each in loaded(text).warnings]
+    assert warnings == [
+        "routes[0].tenant: changes nothing: without `concurrency` nobody waits while a pod is ready; none of its backends has it",
+        "backends.a.queue.fairness: changes nothing: without `concurrency` nobody waits while a pod is ready",
     ]
