@@ -15,6 +15,7 @@ from gateway.config.circles import circles
 from gateway.config.explain import MOST_HINTS, listing, nearest
 from gateway.config.matching import Matching
 from gateway.config.models import BackendConfig, Document
+from gateway.config.patterns import slow_patterns
 from gateway.config.problems import Fault, KeyPath, show
 from gateway.config.routes import RouteConfig
 from gateway.splits import LONGEST_CYCLE, reduce_weights
@@ -210,6 +211,7 @@ def warnings(document: Document) -> Iterator[Fault]:
             yield Fault(("forwarded", "trusted_proxies", i), text)
     yield from _unbelieved(document)
     yield from _without_turns(document)
+    yield from slow_patterns(document)
     yield from circles(document.routes)
     used = {name for route in document.routes for name in route.backends}
     for name in document.backends:

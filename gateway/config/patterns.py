@@ -1,0 +1,125 @@
+"""Regular expressions that a client could make slow: warnings for `checks`.
+
+What repeats without end within something that repeats without end may be divided between the two in 2^n ways: `/([a-z]+)*x` takes 1.6 s to find
+that it does not fit 26 letters, and twice as long for each letter more, while the gateway does nothing else. It is harmless when something
+stands between two turns that the inner part cannot be, as in `(/[a-z]+)*`, or when the inner part never gives back what it has (`++`).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from re import _parser as parser  # type: ignore[attr-defined]  # the only thing that knows Python's syntax
+from typing import TYPE_CHECKING, Any
+
+from gateway.config.problems import Fault, KeyPath
+
+if TYPE_CHECKING:
+    from gateway.config.models import Document
+    from gateway.config.routes import RouteConfig, RuleConfig
+
+_MANY = 10
+"""Turns from which a bounded repetition counts as one without end."""
+_TEXT = (
+    "repeats what repeats within: a client can make it take minutes, in which nobody is served; write the inner `+` or `*` as `++` or `*+`, "
+    "which give nothing back"
+)
+
+Item = tuple[Any, Any]
+"""An operation and what it is about, as the parser of `re` has them."""
+
+
+def slow_patterns(document: "Document") -> Iterator[Fault]:
+    """A warning for each, where it stands."""
+    for i, route in enumerate(document.routes):
+        for j, rule in enumerate(route.paths):
+            if rule.kind == "regex" and is_slow(rule.value):
+                yield Fault(("routes", i, "paths", j), _TEXT)
+        yield from _conditions(("routes", i), route)
+        for j, cohort in enumerate(route.rules):
+            yield from _conditions(("routes", i, "rules", j), cohort)
+
+
+def _conditions(path: KeyPath, asks: "RouteConfig | RuleConfig") -> Iterator[Fault]:
+    for key in ("headers", "cookies", "query"):
+        for name, (kind, value) in getattr(asks, key).items():
+            if kind == "regex" and is_slow(value):
+                yield Fault((*path, key, name), _TEXT)
+
+
+def is_slow(pattern: bytes) -> bool:
+    """Whether it may take time that grows exponentially with what it is tried on. May be True of one that does not; errs that way."""
+    return _any_slow(parser.parse(pattern))
+
+
+def _any_slow(items: Iterable[Item]) -> bool:
+    return any(_slow(op, about) for op, about in items)
+
+
+def _slow(op: Any, about: Any) -> bool:  # noqa: ANN401  # constants of `re`, and whatever goes with each
+    if op in {parser.MAX_REPEAT, parser.MIN_REPEAT} and about[1] >= _MANY and _divides(about[2]):
+        return True
+    return any(map(_any_slow, _within(op, about)))
+
+
+def _divides(body: Iterable[Item]) -> bool:
+    """Whether a part of it repeats, and nothing in each turn is certain to be no turn of that part."""
+    certain = [about for op, about in _flat(body) if op is parser.LITERAL]
+    return any(all(_fits(inner, byte) for byte in certain) for inner in _repeated(body))
+
+
+def _repeated(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """What repeats without end, at any depth, and may give back what it has."""
+    for op, about in items:
+        if op in {parser.MAX_REPEAT, parser.MIN_REPEAT} and about[1] >= _MANY:
+            yield list(about[2])
+        if op not in {parser.POSSESSIVE_REPEAT, parser.ATOMIC_GROUP}:
+            for part in _within(op, about):
+                yield from _repeated(part)
+
+
+def _flat(items: Iterable[Item]) -> Iterator[Item]:
+    """Without the groups around them."""
+    for op, about in items:
+        if op is parser.SUBPATTERN:
+            yield from _flat(about[3])
+        else:
+            yield op, about
+
+
+def _within(op: Any, about: Any) -> list[Iterable[Item]]:  # noqa: ANN401
+    if op in {parser.MAX_REPEAT, parser.MIN_REPEAT, parser.POSSESSIVE_REPEAT}:
+        return [about[2]]
+    if op is parser.SUBPATTERN:
+        return [about[3]]
+    if op is parser.BRANCH:
+        return list(about[1])
+    if op in {parser.ASSERT, parser.ASSERT_NOT}:
+        return [about[1]]
+    return [about] if op is parser.ATOMIC_GROUP else []
+
+
+def _fits(items: list[Item], byte: int) -> bool:
+    """Whether this one item takes that byte; True where that is hard to say."""
+    items = list(_flat(items))
+    if len(items) != 1:
+        return True
+    op, about = items[0]
+    if op is parser.LITERAL:
+        return bool(about == byte)
+    if op is parser.NOT_LITERAL:
+        return bool(about != byte)
+    return op is not parser.IN or _among(about, byte)
+
+
+def _among(members: list[Item], byte: int) -> bool:
+    negated = bool(members) and members[0][0] is parser.NEGATE
+    found = any(_member(op, about, byte) for op, about in members[negated:])
+    return found != negated
+
+
+def _member(op: Any, about: Any, byte: int) -> bool:  # noqa: ANN401
+    if op is parser.LITERAL:
+        return bool(about == byte)
+    if op is parser.RANGE:
+        return bool(about[0] <= byte <= about[1])
+    known = {parser.CATEGORY_DIGIT: rb"\d", parser.CATEGORY_WORD: rb"\w", parser.CATEGORY_SPACE: rb"\s"}
+    return about not in known or re.fullmatch(known[about], bytes([byte])) is not None
