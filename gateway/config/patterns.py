@@ -1,6 +1,6 @@
 """Regular expressions that a client could make slow: warnings for `checks`.
 
-What repeats without end within something that repeats without end may be divided between the two in 2^n ways: `/([a-z]+)*x` takes 1.6 s to find
+What may be longer or shorter within something that repeats without end may be divided in 2^n ways: `/([a-z]+)*x` takes 1.6 s to find
 that it does not fit 26 letters, and twice as long for each letter more, while the gateway does nothing else. It is harmless when something
 stands between two turns that the inner part cannot be, as in `(/[a-z]+)*`, or when the inner part never gives back what it has (`++`).
 """
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _MANY = 10
 """Turns from which a bounded repetition counts as one without end."""
 _TEXT = (
-    "repeats what repeats within: a client can make it take minutes, in which nobody is served; write the inner `+` or `*` as `++` or `*+`, "
-    "which give nothing back"
+    "repeats what may be longer or shorter within: a client can make it take minutes, in which nobody is served; write the inner `+` or `*` as `++` or "
+    "`*+`, which give nothing back"
 )
 
 Item = tuple[Any, Any]
@@ -61,19 +61,29 @@ def _slow(op: Any, about: Any) -> bool:  # noqa: ANN401  # constants of `re`, an
 
 
 def _divides(body: Iterable[Item]) -> bool:
-    """Whether a part of it repeats, and nothing in each turn is certain to be no turn of that part."""
+    """Whether a part of it may be longer or shorter, and nothing in each turn is certain to be none of that part."""
     certain = [about for op, about in _flat(body) if op is parser.LITERAL]
-    return any(all(_fits(inner, byte) for byte in certain) for inner in _repeated(body))
+    return any(all(_fits(part, byte) for byte in certain) for part in _loose(body))
 
 
-def _repeated(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """What repeats without end, at any depth, and may give back what it has."""
+def _loose(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """What may be there more often or less, or in more than one way, at any depth, and may give back what it has."""
     for op, about in items:
-        if op in {parser.MAX_REPEAT, parser.MIN_REPEAT} and about[1] >= _MANY:
+        if op in {parser.MAX_REPEAT, parser.MIN_REPEAT} and about[0] < about[1]:
             yield list(about[2])
+        elif op is parser.BRANCH and not _apart(about[1]):
+            yield from (list(way) for way in about[1] if way)
         if op not in {parser.POSSESSIVE_REPEAT, parser.ATOMIC_GROUP}:
             for part in _within(op, about):
-                yield from _repeated(part)
+                yield from _loose(part)
+
+
+def _apart(ways: Iterable[Iterable[Item]]) -> bool:
+    """Whether the first byte tells which one it is."""
+    firsts = [list(_flat(way))[:1] for way in ways]
+    return all(
+        sum(bool(first) and _fits(first, byte) for first in firsts) <= 1 for byte in range(256)
+    ) and all(firsts)
 
 
 def _flat(items: Iterable[Item]) -> Iterator[Item]:
@@ -98,11 +108,13 @@ def _within(op: Any, about: Any) -> list[Iterable[Item]]:  # noqa: ANN401
 
 
 def _fits(items: list[Item], byte: int) -> bool:
-    """Whether this one item takes that byte; True where that is hard to say."""
+    """Whether this one item takes that byte, in either case; True where that is hard to say."""
     items = list(_flat(items))
-    if len(items) != 1:
-        return True
-    op, about = items[0]
+    both = {byte, *bytes([byte]).lower(), *bytes([byte]).upper()}
+    return len(items) != 1 or any(_takes(*items[0], each) for each in both)
+
+
+def _takes(op: Any, about: Any, byte: int) -> bool:  # noqa: ANN401
     if op is parser.LITERAL:
         return bool(about == byte)
     if op is parser.NOT_LITERAL:

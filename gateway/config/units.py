@@ -64,7 +64,8 @@ def parse_size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
     elif isinstance(value, str) and (match := _SIZE_RE.fullmatch(value)):
-        size = round(float(match[1]) * _SIZES[match[2]])
+        # So many digits may be infinity to a float.
+        size = round(min(float(match[1]) * _SIZES[match[2]], 2.0 * _LARGEST_SIZE))
     elif isinstance(value, str) and (near := _NEAR_SIZE_RE.fullmatch(value)):
         raise fault(f"{show(value)} is not a size: write {near[1]}{near[2].upper()}iB")
     else:

@@ -20,6 +20,12 @@ SLOW = [
     rb"(/[a-z/]+)*x",
     rb"(.*)*",
     rb"(a+?)*b",
+    rb"(?i)/([a-z]+K)*!",
+    rb"(?i)/(A[a-z]+)*!",
+    rb"/(a|ab|b)*c",
+    rb"/(a|aa)+x",
+    rb"/([a-z]{1,9})*x",
+    rb"(aa?)*b",
 ]
 QUICK = [
     rb"/v[12]/.*",
@@ -34,6 +40,9 @@ QUICK = [
     rb"a*b*c*",
     rb"(?i:[a-z]*)",
     rb"(?:a+)?b",
+    rb"(foo|bar)*x",
+    rb"(v[0-9]?)*",
+    rb"/api/v[0-9]+/(models|jobs)/[^/]+",
 ]
 
 

@@ -159,3 +159,9 @@ def test_a_formatted_size_reads_back(size: int) -> None:
 def test_a_size_is_formatted_in_its_shortest_form(size: int, text: str) -> None:
     """The largest unit of which there is a whole number."""
     assert format_size(size) == text
+
+
+def test_a_size_of_any_number_of_digits_is_refused_in_words() -> None:
+    """As a float it would be infinity."""
+    with pytest.raises(PydanticCustomError, match="is more than"):
+        parse_size("9" * 5000 + "GiB")
