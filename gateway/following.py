@@ -98,6 +98,13 @@ class Following:
                 self._refuse([str(problem) for problem in error.problems])
                 logger.error("the configuration was not taken over; the last good one stays in force")  # noqa: TRY400
                 return
+            except Exception as error:
+                # A fault of ours must not end the watch: what is saved next may be all right.
+                self._refuse(
+                    [f"{self.file.path}: it is not in force, by a fault of Tidegate's own: {error!r}"]
+                )
+                logger.exception("a fault of Tidegate's own")
+                return
             self.file = file
             self._tell(clashes)
             await self._follow_documents()

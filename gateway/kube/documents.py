@@ -122,16 +122,9 @@ class Documents:
             read = await asyncio.to_thread(self._read, texts)
             for name, result in read.items():
                 self._take(name, texts[name], result)
-            await self._tell()
+            await self._told()
             if listed:
                 self._first.set()
-
-    async def _tell(self) -> None:
-        try:
-            await self._told()
-        except Exception:
-            # One that ended this task would leave all later changes unseen.
-            logger.exception("documents were not taken over; the next change of any is")
 
     async def _until_quiet(self) -> None:
         loop = asyncio.get_running_loop()

@@ -115,7 +115,7 @@ async def test_what_nobody_foresaw_in_one_keeps_no_other_away(
     take = process.following._take
     monkeypatch.setattr(process.following, "_take", lambda _: 1 / 0)
     await api.apply(document("isvc.models.c", leads("c")))
-    await eventually(lambda: "were not taken over" in caplog.text)
+    await eventually(lambda: "a fault of Tidegate's own" in caplog.text)
     monkeypatch.setattr(process.following, "_take", take)
     await api.apply(document("isvc.models.a", leads("e")))
     await eventually(lambda: process.names == ["b", "c", "e"])
