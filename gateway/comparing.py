@@ -16,6 +16,8 @@ HEARD_MOST = 65536
 _NODES = 500
 """Values that one step looks at."""
 _SHOWN = 60
+_WAY_SHOWN = 200
+"""Characters of the way to a difference that the log tells."""
 
 Result = Literal["same", "status", "body", "skipped"]
 Path = tuple[Any, Any] | None
@@ -140,7 +142,9 @@ class Comparison:
         while path is not None:
             path, part = path
             parts.append(f"[{part}]" if isinstance(part, int) else f".{part}")
-        self.difference = f"${''.join(reversed(parts))}: {a} and {b}"
+        where = "".join(reversed(parts))
+        shown = where if len(where) <= _WAY_SHOWN else f"{where[:_WAY_SHOWN]}…"
+        self.difference = f"${shown}: {a} and {b}"
         return True
 
     def __repr__(self) -> str:

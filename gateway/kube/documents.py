@@ -6,7 +6,6 @@ Neighbours: `gateway.config.documents` (what they mean), `listwatch` below, `gat
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,6 @@ from gateway.config.documents import Part, parse
 from gateway.kube.client import Cluster
 from gateway.kube.listwatch import ListWatch
 from gateway.kube.objects import Json, metadata
-
-logger = logging.getLogger(__name__)
 
 LABEL = "tidegate.dev/document"
 KEY = "tidegate.yaml"

@@ -104,3 +104,9 @@ def test_many_values_take_many_steps() -> None:
         steps += 1
     assert (made.result, made.difference) == ("body", "$[4999]: 1 and 2")
     assert steps > 10
+
+
+def test_the_way_to_a_difference_is_told_in_short() -> None:
+    """A key may be as long as an answer."""
+    difference = compared({"k" * 60000: 1}, {"k" * 60000: 2}).difference
+    assert difference == f"$.{'k' * 199}…: 1 and 2"
