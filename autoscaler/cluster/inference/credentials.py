@@ -31,9 +31,9 @@ class ServiceAccounts:
 
     async def _of(self, namespace: str, use: Use) -> Credentials:
         now = asyncio.get_running_loop().time()
-        at, known = self._kept.get((namespace, use), (now - KEPT, Credentials()))
-        if now - at < KEPT:
-            return known
+        known = self._kept.get((namespace, use))
+        if known is not None and now - known[0] < KEPT:
+            return known[1]
         found = await self._read(namespace, use)
         self._kept = {key: value for key, value in self._kept.items() if now - value[0] < KEPT}
         self._kept[namespace, use] = now, found

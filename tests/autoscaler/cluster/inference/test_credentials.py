@@ -1,5 +1,6 @@
 """Credentials of service accounts, from the API server to the Deployment."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,23 @@ async def test_a_deployment_gets_them(place: Place) -> None:
     await eventually(place.is_ready, within=15)
     kinds = ("deployments", "services", "configmaps", "events", GROUP)
     assert VALUE not in str([record.obj for kind in kinds for record in place.api.store.records(kind)])
+
+
+async def test_they_are_read_at_any_time_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was never asked for is not there already: at 17000 s, 0.1 s before is less than 0.1 s ago to a float."""
+
+    class Cluster:
+        async def get(self, path: str) -> Object:
+            return KEYS if "/secrets/" in path else ACCOUNT
+
+    monkeypatch.setattr(credentials, "KEPT", 0.1)
+    loop = asyncio.get_running_loop()
+    for now in (1000.0, 17000.0):
+        monkeypatch.setattr(loop, "time", lambda now=now: now)
+        accounts = credentials.ServiceAccounts(Cluster())  # type: ignore[arg-type]
+        found = await accounts.of("default", [("fetcher", "")])
+        assert [secret.name for secret in found["fetcher", ""].secrets] == ["keys"], now
+    monkeypatch.undo()
 
 
 async def test_what_is_missing_is_told_and_taken_up_once_it_is_there(place: Place) -> None:
