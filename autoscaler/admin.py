@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from autoscaler.coldstarts import ColdStart
 from autoscaler.controller import Controller
+from autoscaler.decision import Decision
 from autoscaler.hands import Hands
 from autoscaler.history import Change
-from autoscaler.kpa import Decision
 from autoscaler.plan import TargetState, Unknown
 from autoscaler.schedules import Bounds
 from autoscaler.target import Target

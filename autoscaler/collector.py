@@ -14,8 +14,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from autoscaler.decision import Observed
 from autoscaler.gateways import MISSING_AFTER, Gateway, Held, PackedGateway
-from autoscaler.kpa import Observed
 from autoscaler.series import NOTHING, Measured, PackedMeasured, PackedSeries, Series
 from autoscaler.spec import ScalingSpec
 from gateway.stats import Beat

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from autoscaler.coldstarts import ColdStart, ColdStarts
 from autoscaler.collector import Collector
-from autoscaler.kpa import TICK, Decision, State
+from autoscaler.decision import Decision
+from autoscaler.kpa import TICK, State
 from autoscaler.plan import Milestones, Scaler
 from autoscaler.snapshot import Snapshot
 from autoscaler.spec import ScalingSpec

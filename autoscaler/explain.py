@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from autoscaler.decision import Decision
 from autoscaler.demand import in_unit, number
 from autoscaler.foresight import Fall, Foresight, Limit, foresee
 from autoscaler.hands import Change
-from autoscaler.kpa import Decision, State
+from autoscaler.kpa import State
 from autoscaler.plan import PodState, TargetState, Unknown
 from autoscaler.spec import ScalingSpec
 

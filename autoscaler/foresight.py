@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from autoscaler.decision import Decision, Observed
 from autoscaler.demand import Reading, asked, most_for
-from autoscaler.kpa import TICK, Decision, Observed, State, decide
+from autoscaler.kpa import TICK, State, decide
 from autoscaler.spec import MetricSpec, ScalingSpec
 
 CLOSE = 1e-6

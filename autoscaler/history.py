@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
+from autoscaler.decision import Decision
 from autoscaler.demand import Demand
-from autoscaler.kpa import Decision
 
 MOST = 20
 """Changes that are remembered."""

@@ -6,115 +6,20 @@ decided on current counts, holds while data are missing, bounds, and the wait be
 
 Invariants: the count stays in its bounds; it never falls in panic, nor while any metric's data are missing, nor until a stable window of
 gateways' data was seen (a restart has seen none yet); zero only after a whole idle window plus grace. Pure: State goes in, State comes out.
-Told by `target`, which gives the result to `plan`. Times are seconds whose zero is the epoch, as in `window`.
+What goes in and what comes out are in `decision`. Told by `target`, which gives the result to `plan`. Times are seconds whose zero is the epoch, as in `window`.
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from autoscaler.demand import Demand, Reading, asked, demands, others, whole
-from autoscaler.hands import Change
+from autoscaler.decision import Decision, Observed, Rule
+from autoscaler.demand import Demand, asked, demands, whole
 from autoscaler.schedules import Bounds
-from autoscaler.spec import MetricSpec, ScalingSpec
+from autoscaler.spec import ScalingSpec
 from autoscaler.window import MaxWindow
 
 TICK = 2.0
 """Seconds between regular decisions; the scale-down delay counts in buckets of this length."""
-
-Rule = Literal[
-    "stable",
-    "panic",
-    "max_scale_up_rate",
-    "max_scale_down_rate",
-    "activation_scale",
-    "wake",
-    "scale_down_delay",
-    "no_data",
-    "warming",
-    "busy",
-    "initial_scale",
-    "min_scale",
-    "schedule",
-    "clock_set",
-    "max_scale",
-    "grace",
-    "idle",
-    "by_hpa",
-    "paused",
-    "fixed",
-]
-"""What had the last word in a Decision. `fixed` is said by `target`, of what others scale."""
-
-
-# Reading, Observed and Decision are made for every decision and never changed. They are not frozen, since that would cost 5 us of the 20 that
-# a decision may take.
-
-
-@dataclass(slots=True)
-class Observed:
-    """What is known of a Backend at the moment of a decision, summed over all gateways."""
-
-    readings: tuple[Reading, ...]
-    """One for each of the spec's metrics, in their order."""
-    ready: int
-    """Pods that a request may go to: ready and not draining."""
-    replicas: int
-    """The count that was last set."""
-    in_flight: int = 0
-    """Requests at pods at this moment, unlike the averages, which lag."""
-    waiting: int = 0
-    """Requests queued at this moment."""
-    missing: str = ""
-    """Which gateway has not reported and since when, as in "gateway gw-1 since 6 s"; what they tell is then a lower bound."""
-    quiet: bool = False
-    """No request has come for a stable window, as far as gateways tell."""
-    scheduled: Bounds | None = None
-    """What the clock on the wall asks for; None without schedules."""
-    changed: Change | None = None
-    """Another hand has set the count since the last look."""
-
-    @property
-    def starving(self) -> bool:
-        """Requests wait, and no pod is ready."""
-        return self.waiting > 0 and not self.ready
-
-    @property
-    def absence(self) -> str:
-        """Everything that is missing; empty when nothing is."""
-        if not self.missing and not any(reading.stable is None for reading in self.readings):
-            return ""
-        said = [self.missing, *(reading.missing for reading in self.readings)]
-        return f"no data from {', '.join(filter(None, said))}" if any(said) else "no data yet"
-
-
-@dataclass(slots=True)
-class Decision:
-    """A count and how it came about."""
-
-    desired: int
-    wanted: int | None
-    """What Knative's algorithm asks for, before holds, bounds and grace; None without data."""
-    excess_burst_capacity: int | None
-    """Requests that fit beyond the present ones and the target burst; None without data. -1 also says: unlimited burst."""
-    panic: bool
-    rule: Rule
-    words: tuple[object, ...]
-    """What `reason` is put together of."""
-    observed: Observed
-    at: float
-    metrics: tuple[MetricSpec, ...]
-    """Those whose readings are in `observed`."""
-    demand: int | None = None
-    """What requests, samples and schedules ask for within the bounds, whatever pods there are and whatever holds them; None without data."""
-
-    @property
-    def reason(self) -> str:
-        """Why, in a sentence."""
-        said = "".join(map(str, self.words))
-        seen = self.observed
-        what = self.metrics, seen.readings, seen.ready, seen.replicas
-        return said + "".join(others(word, *what) for word in self.words if isinstance(word, Demand))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,14 +199,10 @@ def _woken(spec: ScalingSpec, state: State, observed: Observed, count: _Count, n
     if pods <= count.pods:
         return count
     if observed.starving:
-        held = (
-            f", wanted less than {spec.stable_window:g} s ago"
-            if pods > _asked_at_once(spec, observed)
-            else ""
-        )
-        return _Count(
-            pods, "wake", (f"{observed.waiting} queued and no pod ready: waking with {pods}{held}",)
-        )
+        why = f"{observed.waiting} queued and no pod ready: waking with {pods}"
+        if pods > _asked_at_once(spec, observed):
+            why += f", wanted less than {spec.stable_window:g} s ago"
+        return _Count(pods, "wake", (why,))
     return count.at_least(pods, "wake", f"woken less than {spec.stable_window:g} s ago, keeping")
 
 

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from autoscaler.coldstarts import PHASES
 from autoscaler.controller import Controller
-from autoscaler.kpa import Decision
+from autoscaler.decision import Decision
 from autoscaler.target import Target
 from gateway.metrics import Family, Row, configuration
 from gateway.state import Reloads

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from autoscaler.collector import Collector
+from autoscaler.decision import Decision
 from autoscaler.explain import Explanation, Situation, explain
 from autoscaler.hands import Change, Hands
 from autoscaler.history import History
-from autoscaler.kpa import Decision, State, decide
+from autoscaler.kpa import State, decide
 from autoscaler.plan import Plan, PodState, Scaler, Superseded, TargetState, Unknown, plan, settled
 from autoscaler.schedules import Schedules
 from autoscaler.spec import ScalingSpec

@@ -5,9 +5,7 @@ between the two it is either in flight on an Endpoint or in the queue. Methods r
 the edge, tells them. `patience` says who has waited long enough, and who need not begin to.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Iterable, Iterator
 
 from gateway.activator import Activator, Outcome
 from gateway.breaker import Breaker, Endpoint, Waiter
@@ -20,23 +18,12 @@ from gateway.patience import Patience
 from gateway.slowstart import Warming
 from gateway.standing import Standing
 from gateway.stats import BackendStats, Traffic
+from gateway.waiter import Refusals, Verdict
 
 __all__ = ["Backend", "EndpointInfo", "Endpoints", "Limits", "Verdict"]
 
 RETRIES_LEAST = 3
 """Retries under way at once that a Backend has in any case: with few requests a share of them would be none."""
-
-
-@dataclass
-class Verdict:
-    """What a change brought about: who may go on, who may not, which Endpoints are gone or need new connections."""
-
-    granted: list[tuple[Waiter, Endpoint]] = field(default_factory=list)
-    refused: list[tuple[Waiter, GatewayError]] = field(default_factory=list)
-    gone: list[Endpoint] = field(default_factory=list)
-    """For good."""
-    renewed: list[Endpoint] = field(default_factory=list)
-    """What their connections are held to has changed."""
 
 
 class Backend:
@@ -87,7 +74,7 @@ class Backend:
             in_flight.value = value + 1
         return endpoint
 
-    def wait(self, waiter: Waiter, now: float) -> list[tuple[Waiter, GatewayError]]:
+    def wait(self, waiter: Waiter, now: float) -> Refusals:
         """Begin a request in the queue; returns those that were pushed out for it.
 
         Raises GatewayError: queue_full, queue_timeout when its turn would come too late, cannot_start, or backend_removed.
@@ -100,15 +87,15 @@ class Backend:
         self._queue(waiter, now)
         return pushed
 
-    def grow(self, waiter: Waiter, size: int, now: float) -> list[tuple[Waiter, GatewayError]]:
+    def grow(self, waiter: Waiter, size: int, now: float) -> Refusals:
         """The same when more of its body has come. Raises GatewayError: queue_full; then it still waits."""
         pushed = self._push_out(self.door.room(waiter, 0, size, now), now)
         self.breaker.grow(waiter, size)
         return pushed
 
-    def displace(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
+    def displace(self, waiters: list[Waiter], now: float) -> Refusals:
         """The gateway's memory is needed for others: these wait no longer."""
-        refused = self._take_out(waiters, self.door.displaced(len(waiters), now), now)
+        refused = self._refuse(waiters, self.door.displaced(len(waiters), now), now)
         if not self.breaker.queued:
             self._start_over("abandoned", now)
         return refused
@@ -274,27 +261,23 @@ class Backend:
         """The configuration names it again."""
         self.removed = False
 
-    def expire(self, now: float) -> list[tuple[Waiter, GatewayError]]:
+    def expire(self, now: float) -> Refusals:
         """Take out whoever has waited too long. O(1) when nobody has: the first has waited longest, but for those that were put
         back in front: their time began anew.
         """
-        expired: list[tuple[Waiter, GatewayError]] = []
+        expired: Refusals = []
         others = self.breaker.queued - 1
         for waiter in self.breaker.waiting:
             error = self.patience.overdue(waiter, now)
-            if error is None and waiter.due < inf and others > len(expired):
+            if error is None and others > len(expired):
                 error = self.door.put_off(waiter, now)
             if error is not None:
                 expired.append((waiter, error))
             elif not waiter.avoid:
                 break
-        for waiter, _ in expired:
-            self.breaker.withdraw(waiter)
-            self._unqueued(waiter, now)
-            self.stats.ended += 1
+        self._take_out(expired, now)
         if expired and not self.breaker.queued:
             self._start_over("timeout", now)
-            self.patience.queue_changed(now)
         return expired
 
     def grants(self, now: float) -> list[tuple[Waiter, Endpoint]]:
@@ -352,22 +335,24 @@ class Backend:
         if self.activator.cannot_start is not None and not self.breaker.available:
             raise GatewayError(CANNOT_START, self.activator.cannot_start)
 
-    def _push_out(self, waiters: list[Waiter], now: float) -> list[tuple[Waiter, GatewayError]]:
-        return self._take_out(waiters, self.door.pushed_out(len(waiters), now), now) if waiters else []
+    def _push_out(self, waiters: list[Waiter], now: float) -> Refusals:
+        return self._refuse(waiters, self.door.pushed_out(len(waiters), now), now) if waiters else []
 
-    def _take_out(
-        self, waiters: list[Waiter], error: GatewayError, now: float
-    ) -> list[tuple[Waiter, GatewayError]]:
-        for waiter in waiters:
+    def _refuse(self, waiters: Iterable[Waiter], error: GatewayError, now: float) -> Refusals:
+        refused = [(waiter, error) for waiter in waiters]
+        self._take_out(refused, now)
+        return refused
+
+    def _take_out(self, refused: Refusals, now: float) -> None:
+        for waiter, _ in refused:
             self.breaker.withdraw(waiter)
             self._unqueued(waiter, now)
-        self.stats.ended += len(waiters)
-        if waiters and not self.breaker.queued:
+        self.stats.ended += len(refused)
+        if refused and not self.breaker.queued:
             self.patience.queue_changed(now)
-        return [(waiter, error) for waiter in waiters]
 
-    def _refuse_all(self, now: float, reason: Reason, detail: str) -> list[tuple[Waiter, GatewayError]]:
-        return self._take_out(list(self.breaker.waiting), GatewayError(reason, detail), now)
+    def _refuse_all(self, now: float, reason: Reason, detail: str) -> Refusals:
+        return self._refuse(self.breaker.waiting, GatewayError(reason, detail), now)
 
     def _availability(self, now: float) -> None:
         growing = any(not (e.available or e.draining) for e in self.endpoints.values())

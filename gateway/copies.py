@@ -256,13 +256,10 @@ class Copy:
 
     def _note(self, status: int) -> None:
         """For those who judge pods by their answers: a trial may hang on it."""
-        backend, endpoint = self._mirror.ref.backend, self._endpoint
-        if endpoint is None or endpoint.record is None:
-            return
-        if self._second.status:
-            self._gateway.cut(backend, endpoint)
-        else:
-            self._gateway.answered(backend, endpoint, status)
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.record is not None:
+            begun = self._second.status > 0
+            self._gateway.answered(self._mirror.ref.backend, endpoint, status, begun=begun)
 
     # -- the end
 

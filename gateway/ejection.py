@@ -159,15 +159,14 @@ class Ejections:
             return self._eject(endpoint, cause, f"answered {status} when it was tried again", now)
         if endpoint.out.keys() & _ANSWERS:
             return None
-        for cause, count, most in (
-            (FIVES, record.fives, policy.consecutive_5xx),
-            (GATEWAY_ERRORS, record.gateway_errors, policy.consecutive_gateway_errors),
-        ):
-            if 0 < most <= count and self._room():
-                what = "5xx" if cause == FIVES else "a gateway error"
-                text = f"answered {count} request{'s' * (count > 1)} in a row with {what}, the last with {status}"
-                return self._eject(endpoint, cause, text, now)
-        return None
+        reached = self._reached(policy, record.fives, record.gateway_errors)
+        if reached is None:
+            return None
+        count, what = record.gateway_errors, "a gateway error"
+        if reached == FIVES:
+            count, what = record.fives, "5xx"
+        text = f"answered {_counted(count, 'request')} in a row with {what}, the last with {status}"
+        return self._eject(endpoint, reached, text, now)
 
     def cut(self, endpoint: Endpoint, now: float) -> str | None:
         """What it had begun to answer broke off, or came to a stand: the head that counted as an answer was none."""
@@ -179,14 +178,10 @@ class Ejections:
         record.cuts += 1
         if endpoint.out.keys() & _ANSWERS:
             return None
-        for cause, most in (
-            (FIVES, policy.consecutive_5xx),
-            (GATEWAY_ERRORS, policy.consecutive_gateway_errors),
-        ):
-            if 0 < most <= record.cuts and self._room():
-                text = f"broke off {record.cuts} answer{'s' * (record.cuts > 1)} in a row"
-                return self._eject(endpoint, cause, text, now)
-        return None
+        reached = self._reached(policy, record.cuts, record.cuts)
+        if reached is None:
+            return None
+        return self._eject(endpoint, reached, f"broke off {_counted(record.cuts, 'answer')} in a row", now)
 
     def whole(self, endpoint: Endpoint) -> None:
         """An answer of it has come to its end."""
@@ -300,6 +295,14 @@ class Ejections:
         pods = sum(endpoint.ready and not endpoint.draining for endpoint in self._endpoints.values())
         return out + 1 <= pods * policy.max_share
 
+    def _reached(self, policy: EjectionPolicy, fives: int, gateway_errors: int) -> str | None:
+        """For which cause so many in a row are enough, if one more may be out."""
+        if 0 < policy.consecutive_5xx <= fives and self._room():
+            return FIVES
+        if 0 < policy.consecutive_gateway_errors <= gateway_errors and self._room():
+            return GATEWAY_ERRORS
+        return None
+
     def _eject(self, endpoint: Endpoint, cause: str, why: str, now: float) -> str:
         policy, record = self.policy, endpoint.record
         assert policy is not None  # noqa: S101  # it alone ejects
@@ -363,7 +366,7 @@ class Ejections:
         self.counts[cause] = self.counts.get(cause, 0) + 1
 
     def _name(self, endpoint: Endpoint) -> str:
-        return f"{self._backend}: {endpoint.host}:{endpoint.port}"
+        return f"{self._backend}: {endpoint.address}"
 
     def _told(self, endpoint: Endpoint, why: str, hence: str) -> str:
         then = "so many are out that all are used" if self.panicking else hence
@@ -371,3 +374,7 @@ class Ejections:
 
     def __repr__(self) -> str:
         return f"<Ejections {len(self._doubtful)} out{' panicking' if self.panicking else ''}>"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"

@@ -47,6 +47,11 @@ class Endpoint:
         """What its connections are held to, for those who open them; None: they are plain."""
 
     @property
+    def address(self) -> str:
+        """As people are told it."""
+        return f"{self.host}:{self.port}"
+
+    @property
     def available(self) -> bool:
         return self.ready and not self.draining and not self.barred
 
@@ -71,7 +76,7 @@ class Endpoint:
         marks = [mark for mark in ("ready", "draining", "suspect") if getattr(self, mark)]
         if self.out.keys() - {CONNECT}:
             marks.append("ejected")
-        return f"<Endpoint {self.uid} {self.host}:{self.port} in_flight={self.in_flight} {'+'.join(marks) or 'not ready'}>"
+        return f"<Endpoint {self.uid} {self.address} in_flight={self.in_flight} {'+'.join(marks) or 'not ready'}>"
 
 
 @dataclass(frozen=True)

@@ -89,25 +89,25 @@ class Following:
     async def _take_over(self, *, anew: bool) -> None:
         async with self._taking, _uncollected():
             try:
-                file = await asyncio.to_thread(self._read) if anew else self.file
-                documents = self._documents if file.inference_services is not None else None
-                parts = documents.parts if documents is not None else []
-                config, clashes = await asyncio.to_thread(merge, file, parts)
-                await self._take(config)
+                await self._renew(anew=anew)
             except ConfigError as error:
                 self._refuse([str(problem) for problem in error.problems])
                 logger.error("the configuration was not taken over; the last good one stays in force")  # noqa: TRY400
-                return
             except Exception as error:
-                # A fault of ours must not end the watch: what is saved next may be all right.
-                self._refuse(
-                    [f"{self.file.path}: it is not in force, by a fault of Tidegate's own: {error!r}"]
-                )
+                # A fault of ours must not end the watch, of the file or of documents: what is saved next may be all right.
+                self._refuse([f"{self.file.path}: not in force, by a fault of Tidegate's own: {error!r}"])
                 logger.exception("a fault of Tidegate's own")
-                return
-            self.file = file
-            self._tell(clashes)
-            await self._follow_documents()
+
+    async def _renew(self, *, anew: bool) -> None:
+        """Raises ConfigError."""
+        file = await asyncio.to_thread(self._read) if anew else self.file
+        documents = self._documents if file.inference_services is not None else None
+        parts = documents.parts if documents is not None else []
+        config, clashes = await asyncio.to_thread(merge, file, parts)
+        await self._take(config)
+        self.file = file
+        self._tell(clashes)
+        await self._follow_documents()
 
     def _tell(self, clashes: list[Problem]) -> None:
         """Of documents, once for as long as it is the same."""

@@ -135,17 +135,10 @@ class Gateway:
         now = self.now()
         self.hand_out(backend.suspect(endpoint, now, suspect=False), now)
 
-    def answered(self, backend: Backend, endpoint: Endpoint, status: int) -> None:
-        """An Endpoint answered, or failed to: that may put it out, or bring it back."""
-        now = self.now()
-        told = backend.ejections.answered(endpoint, status, now)
-        if told is not None:
-            self.shift(backend, [told], now)
-
-    def cut(self, backend: Backend, endpoint: Endpoint) -> None:
-        """What an Endpoint had begun to answer broke off."""
-        now = self.now()
-        told = backend.ejections.cut(endpoint, now)
+    def answered(self, backend: Backend, endpoint: Endpoint, status: int, *, begun: bool = False) -> None:
+        """An Endpoint answered, or failed to: that may put it out, or bring it back. `begun`: its answer broke off."""
+        now, ejections = self.now(), backend.ejections
+        told = ejections.cut(endpoint, now) if begun else ejections.answered(endpoint, status, now)
         if told is not None:
             self.shift(backend, [told], now)
 

@@ -4,7 +4,8 @@ Core. Two clocks make waiting fair: one runs while a pod is available and bounds
 and bounds the wait for a start (`activation.timeout`). The pace is how many waiters got a slot per second, lately, while somebody waited and a pod was
 available. It says when to come again, and who comes in vain: whoever has far more in front of it than the pace can take in its time is told at
 once. Nobody may be refused who would have been served, so that only a sound pace counts: somebody has waited for as long as anyone may, with
-the same pods all the time, and none on its way or out, which may come back. Each `Backend` has one of these.
+the same pods all the time, and none on its way or out, which may come back. Who waits already, with less time left than an answer takes, gives
+way to those behind it: first in, first out would serve each just before its time is over, and none in time. Each `Backend` has one of these.
 """
 
 from collections import deque
@@ -12,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.errors import ACTIVATION_TIMEOUT, CONNECT_FAILED, QUEUE_TIMEOUT, GatewayError
-from gateway.timers import Stopwatch
+from gateway.timers import TICK, Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +31,6 @@ SERVICES = 8
 """Answers over which their time is averaged, the latest with the most weight. In simulations of twice and five times the load, with answers that take
 equally long, or are exponential, or one in five of them 13 times as long, 79 to 100 % of what pods do is in time with 8; none without any of this.
 """
-TICK = 0.05
-"""Seconds between two looks at those who wait: who has no more than that to spare would be sent too late before the next."""
 STALE = 60.0
 """Seconds without anybody waiting after which the pace is measured anew."""
 LONGEST_RETRY = 60.0
@@ -189,6 +188,7 @@ class Patience:
     def too_late(self, waiter: "Waiter", now: float) -> GatewayError | None:
         """Why a slot would be lost on it: its deadline is nearer than an answer, which those behind it may still get in time."""
         left = waiter.due - now
+        # Who has less than a tick to spare might be sent too late before the next look.
         if left >= self.service + TICK or not self.service or not self._breaker.available:
             return None
         detail = (
@@ -242,9 +242,9 @@ class Patience:
 
 def _reason(endpoint: "Endpoint") -> str:
     why = (f"{words or 'it refused or lost a connection'} ({cause})" for cause, words in endpoint.out.items())
-    return f"{endpoint.host}:{endpoint.port} is out: {', '.join(why)}"
+    return f"{endpoint.address} is out: {', '.join(why)}"
 
 
 def _refused(endpoint: "Endpoint") -> str:
     why = f" ({endpoint.refusal})" if endpoint.refusal else ""
-    return f"{endpoint.host}:{endpoint.port}{why}"
+    return f"{endpoint.address}{why}"

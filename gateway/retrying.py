@@ -65,11 +65,9 @@ class Retrying(Queueing):
         if tries is not None and tries.connect(endpoint, failure):
             self._try_again(failure)
         else:
-            others = (
-                [f"{pod.host}:{pod.port}" for pod in tries.failed if pod is not endpoint] if tries else []
-            )
+            others = [pod.address for pod in tries.failed if pod is not endpoint] if tries else []
             before = f"; {', '.join(others)} refused or lost it before" if others else ""
-            self.fail(GatewayError(CONNECT_FAILED, f"{endpoint.host}:{endpoint.port}: {why}{before}"))
+            self.fail(GatewayError(CONNECT_FAILED, f"{endpoint.address}: {why}{before}"))
 
     def _ask_another(self, status: int, *, ended: bool) -> bool:
         """A pod answers 5xx: drop that, and ask another pod, where that may help."""
@@ -89,12 +87,8 @@ class Retrying(Queueing):
     def _note(self, status: int, *, begun: bool = False) -> None:
         """Its pod has answered, or failed to, for those who judge pods by that. `begun`: the answer broke off."""
         backend, endpoint = self._backend, self._endpoint
-        if backend is None or endpoint is None or endpoint.record is None:
-            return
-        if begun:
-            self._gateway.cut(backend, endpoint)
-        else:
-            self._gateway.answered(backend, endpoint, status)
+        if backend is not None and endpoint is not None and endpoint.record is not None:
+            self._gateway.answered(backend, endpoint, status, begun=begun)
 
     def _note_end(
         self, backend: "Backend", endpoint: "Endpoint", reason: "Reason | None", now: float

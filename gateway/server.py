@@ -58,11 +58,11 @@ from gateway.openfiles import most_connections, raise_open_files
 from gateway.pulse import AT_ONCE, Pulse
 from gateway.sources import PodSources
 from gateway.state import Snapshot, Status, snapshot
+from gateway.timers import TICK
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 4096
-TICK = 0.05
 BEAT = 1.0
 """Seconds."""
 GIL_SECONDS = 0.0002
@@ -350,7 +350,7 @@ class Server:
         self._pulse.beat([*self.gateway.backends.values(), *retiring.values()])
 
     def _suspect(self, backend: Backend, endpoint: Endpoint) -> None:
-        where = f"{backend.name}: {endpoint.host}:{endpoint.port}"
+        where = f"{backend.name}: {endpoint.address}"
         why = f" ({endpoint.refusal})" if endpoint.refusal else ""
         logger.warning(
             "%s refuses or drops connections%s: it gets no requests until it accepts again", where, why

@@ -196,7 +196,7 @@ def backend_view(backend: Backend, wanted: int | None, now: float) -> dict[str, 
         "endpoints": [
             {
                 "uid": endpoint.uid,
-                "address": f"{endpoint.host}:{endpoint.port}",
+                "address": endpoint.address,
                 "ready": endpoint.ready,
                 "draining": endpoint.draining,
                 "suspect": endpoint.suspect,
@@ -230,7 +230,7 @@ def _queue(backend: Backend, now: float) -> dict[str, Any]:
         "discipline": breaker.discipline,
         "bytes": breaker.bytes,
         "bytes_limit": breaker.bytes_limit,
-        "per_second": pace and round(pace, 3),
+        "per_second": _rounded(pace),
         "priorities": {
             str(priority): {"queued": queued, "tenants": tenants}
             for priority, (queued, tenants) in levels.items()

@@ -8,6 +8,9 @@ name a later time, so moving a deadline further away costs nothing: the usual ca
 from math import ceil, inf
 from typing import Protocol
 
+TICK = 0.05
+"""Seconds between two turns of a gateway's wheel, and so between two looks at those who wait."""
+
 
 class Timed(Protocol):
     """Something with a deadline."""
@@ -22,7 +25,7 @@ class Timed(Protocol):
 class TimerWheel:
     """Items by tick. A deadline is kept to within one tick, and is never early."""
 
-    def __init__(self, now: float, tick: float = 0.05) -> None:
+    def __init__(self, now: float, tick: float = TICK) -> None:
         self.tick = tick
         """Seconds."""
         self._slots: dict[int, set[Timed]] = {}

@@ -1,9 +1,10 @@
-"""Who waits for a pod: what a queue needs to know of a request, and what it tells it in the end.
+"""Who waits for a pod: what a queue needs to know of a request, what it tells it in the end, and what a change meant for all of them.
 
 `breaker` has them wait, `queues` put them in order.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
@@ -68,3 +69,19 @@ class Waiter:
 
     def __repr__(self) -> str:
         return f"<Waiter {self.request!r} since={self.since:.3f}{' cold' if self.cold else ''}>"
+
+
+Refusals = list[tuple[Waiter, GatewayError]]
+"""Who waits no longer, and why."""
+
+
+@dataclass
+class Verdict:
+    """What a change brought about: who may go on, who may not, which Endpoints are gone or need new connections."""
+
+    granted: list[tuple[Waiter, Endpoint]] = field(default_factory=list)
+    refused: Refusals = field(default_factory=list)
+    gone: list[Endpoint] = field(default_factory=list)
+    """For good."""
+    renewed: list[Endpoint] = field(default_factory=list)
+    """What their connections are held to has changed."""

@@ -15,7 +15,7 @@ from autoscaler.cluster.lease import Lease
 from autoscaler.cluster.pulls import Pulls
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.waking import Waking
-from autoscaler.kpa import Decision
+from autoscaler.decision import Decision
 from autoscaler.plan import Scaler, Superseded, Unknown
 from autoscaler.scalers import FixedScaler
 from gateway.endpoints import Feed

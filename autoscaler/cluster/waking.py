@@ -4,7 +4,7 @@ A core, told of each decision's inputs. Requests that give up at their deadline 
 look shortly after it still counts them. Told to by `events`.
 """
 
-from autoscaler.kpa import Observed
+from autoscaler.decision import Observed
 
 _REMEMBERED = 5.0
 """Seconds for which requests that no longer wait are taken to be those that gave up; two ticks, and a beat's age."""

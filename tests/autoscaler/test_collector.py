@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.collector import Collector
-from autoscaler.kpa import Reading
+from autoscaler.demand import Reading
 from autoscaler.spec import MetricSpec, ScalingSpec
 from gateway.stats import LATENCY_BOUNDS, Beat, Stat
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from autoscaler.decision import Decision, Observed
 from autoscaler.demand import Reading
 from autoscaler.explain import Explanation, Situation, explain
 from autoscaler.hands import Change
-from autoscaler.kpa import TICK, Decision, Observed, State, decide
+from autoscaler.kpa import TICK, State, decide
 from autoscaler.plan import PodState, TargetState, Unknown
 from autoscaler.schedules import Bounds
 from autoscaler.spec import MetricSpec, ScalingSpec

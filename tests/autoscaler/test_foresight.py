@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoscaler.decision import Decision, Observed
 from autoscaler.demand import Reading, asked, most_for
 from autoscaler.foresight import Foresight, foresee
-from autoscaler.kpa import TICK, Decision, Observed, State, decide
+from autoscaler.kpa import TICK, State, decide
 from autoscaler.schedules import Bounds
 from autoscaler.spec import MetricSpec, ScalingSpec
 

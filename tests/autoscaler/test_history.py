@@ -1,8 +1,9 @@
 """What is remembered of decisions: changes, packed, and no more than so many."""
 
+from autoscaler.decision import Observed
 from autoscaler.demand import Reading
 from autoscaler.history import MOST, Change, History
-from autoscaler.kpa import Observed, State, decide
+from autoscaler.kpa import State, decide
 from autoscaler.spec import MetricSpec, ScalingSpec
 
 START = 1_700_000_000.0

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.kpa import Decision, Observed, Reading, State, decide
+from autoscaler.decision import Decision, Observed
+from autoscaler.demand import Reading
+from autoscaler.kpa import State, decide
 from autoscaler.spec import MetricSpec, ScalingSpec
 
 EPOCH = 1_700_000_000.0

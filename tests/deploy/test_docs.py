@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from autoscaler.kpa import Rule
+from autoscaler.decision import Rule
 from gateway.backend import Backend, Limits
 from gateway.state import backend_view
 from tests.deploy.manifests import DEPLOY, OVERLAYS, ROOT

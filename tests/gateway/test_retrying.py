@@ -1,6 +1,6 @@
 """A request that a pod failed, on mock transports: what is sent again, to whom, and what the client sees of it: one answer.
 
-The plain cases of refused connections and of resets are in test_exchange.py.
+The plain cases of refused connections and of resets are in test_trying_again.py.
 """
 
 import asyncio

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from autoscaler.collector import Collector
 from autoscaler.controller import Controller
-from autoscaler.kpa import TICK, Decision
+from autoscaler.kpa import TICK
 from autoscaler.snapshot import Snapshot
 from autoscaler.spec import MetricSpec, ScalingSpec
 from autoscaler.statefile import EVERY
@@ -17,6 +18,9 @@ from gateway.endpoints import Feed
 from gateway.lately import Lately
 from gateway.stats import Beat
 from tests.simulated import SimulatedGateway, SimulatedPods
+
+if TYPE_CHECKING:
+    from autoscaler.decision import Decision
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 

@@ -11,7 +11,9 @@ from itertools import pairwise
 
 import pytest
 
-from autoscaler.kpa import TICK, Decision, Observed, Reading, State, decide
+from autoscaler.decision import Decision, Observed
+from autoscaler.demand import Reading
+from autoscaler.kpa import TICK, State, decide
 from autoscaler.plan import PodState, TargetState, plan
 from autoscaler.spec import MetricSpec, ScalingSpec
 from autoscaler.window import Window

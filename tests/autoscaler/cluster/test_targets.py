@@ -9,8 +9,8 @@ import pytest
 
 from autoscaler.cluster.scaler import ClusterScaler
 from autoscaler.cluster.targets import ClusterTargets
+from autoscaler.decision import Decision, Observed
 from autoscaler.demand import Reading
-from autoscaler.kpa import Decision, Observed
 from autoscaler.plan import TargetState, Unknown
 from autoscaler.spec import CONCURRENCY
 from gateway.kube.client import ApiError

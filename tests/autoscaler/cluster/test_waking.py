@@ -1,7 +1,8 @@
 """When waking takes too long."""
 
 from autoscaler.cluster.waking import Waking
-from autoscaler.kpa import Observed, Reading
+from autoscaler.decision import Observed
+from autoscaler.demand import Reading
 
 
 def observed(waiting: int = 0, ready: int = 0) -> Observed:
